@@ -1,0 +1,281 @@
+"""PostgreSQL: the pool, and the one transaction in which things happen once.
+
+Load, decide, write: what a request or a fact changes, the row that says it was handled, the stored answer and the
+facts it leads to are committed together or not at all.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import asyncpg
+import structlog
+from asyncpg.pool import PoolConnectionProxy
+from google.protobuf.message import Message
+
+from mesh.cloudevents import Event, announce
+from mesh.errors import Kind, Outage, Refusal
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
+
+Connection = PoolConnectionProxy[asyncpg.Record]
+Response = TypeVar("Response", bound=Message)
+
+REQUEST_ID = "request_id"
+"""The field that every mutating request has."""
+
+POOL_SIZE = 8
+"""Connections a process holds; more than the cores of a database server only queue there."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS handled (
+    key         text PRIMARY KEY,        -- request/<its id>, or event/<durable>/<its id>
+    fingerprint bytea NOT NULL,          -- of the request, so that an id used twice is told apart from a repeat
+    answer      bytea,                   -- the response, where it was a yes
+    refusal     jsonb,                   -- kind, reason, message and metadata, where it was a no
+    handled_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS outbox (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key          text NOT NULL,          -- facts with the same key are sent one after the other
+    stream       text NOT NULL,
+    subject      text NOT NULL,
+    headers      jsonb NOT NULL,         -- CloudEvents attributes and the trace context
+    payload      bytea NOT NULL,
+    announced_at timestamptz NOT NULL DEFAULT now(),
+    sent_at      timestamptz
+);
+CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (id) WHERE sent_at IS NULL;
+"""
+"""The kit's own tables, in each service's database."""
+
+_OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,  # two wrote the same id at once: the repeat finds what the first one wrote
+)
+
+
+class Transaction:
+    """A transaction in progress: the connection, and the facts it will announce."""
+
+    def __init__(self, connection: Connection, source: str, cause: str) -> None:
+        self.connection = connection
+        self._source = source
+        self._cause = cause
+        self._events: list[Event] = []
+
+    def announce(self, fact: Message) -> None:
+        """Put a fact into the outbox, committed with everything else.
+
+        Its id follows from who announces it, what, about whom and why, so that handling the same cause again
+        makes the same event.
+        """
+        self._events.append(announce(fact, self._source, self._cause))
+
+    async def write_outbox(self) -> bool:
+        """Store the announced facts. True if there were any."""
+        if not self._events:
+            return False
+        await self.connection.execute(
+            "INSERT INTO outbox (key, stream, subject, headers, payload)"
+            " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::bytea[])",
+            [event.key for event in self._events],
+            [event.stream for event in self._events],
+            [event.subject for event in self._events],
+            [event.headers for event in self._events],
+            [event.payload for event in self._events],
+        )
+        return True
+
+
+Work = Callable[[Transaction], Awaitable[Response]]
+Once = Callable[[Callable[[Transaction], Awaitable[None]]], Awaitable[None]]
+"""Does the work in the transaction that marks a fact as handled; does nothing for a fact handled before."""
+
+
+class Database:
+    """One service's own database."""
+
+    def __init__(self, pool: asyncpg.Pool, source: str) -> None:
+        self.pool = pool
+        self.source = source
+        self.announced = asyncio.Event()
+        """Set after each commit that announced something: wakes the relay."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, source: str, schema: str) -> "AsyncGenerator[Database]":
+        """Connect, waiting for the server as long as it takes, and bring the schema up to date."""
+        pool = await _connect(url)
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                # Replicas start together: only one changes the schema at a time.
+                await connection.execute("SELECT pg_advisory_xact_lock(1)")
+                await connection.execute(SCHEMA + schema)
+            yield cls(pool, source)
+        finally:
+            await _close(pool)
+
+    async def answers(self) -> bool:
+        """Whether the database answers now."""
+        try:
+            await self.pool.fetchval("SELECT 1")
+        except _OUTAGES:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
+        """A connection of the pool. Raises Outage if the database does not answer, also while it is held."""
+        try:
+            async with self.pool.acquire() as connection:
+                yield connection
+        except _OUTAGES as error:
+            raise Outage(f"database: {error!r}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """A transaction without a handled row or facts. Raises Outage if the database does not answer."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def announcing(self, cause: str) -> AsyncGenerator[Transaction]:
+        """A transaction whose announced facts are committed with it; `cause` is what led to them."""
+        async with self.transaction() as connection:
+            tx = Transaction(connection, self.source, cause)
+            yield tx
+            announced = await tx.write_outbox()
+        if announced:
+            self.announced.set()
+
+    async def once(self, request: Message, response: type[Response], work: Work[Response]) -> Response:
+        """Answer a request with a `request_id` once; a repeat gets the first answer, refusals included.
+
+        Raises the Refusal that the work raises, after it is stored; Refusal ALREADY_EXISTS if the id was used for
+        another request; Outage if the database does not answer, with nothing stored. Work decides before it
+        writes: what it wrote before a Refusal would be committed with it.
+        """
+        key: str = getattr(request, REQUEST_ID)
+        async with self.announcing(key) as tx:
+            row_key = f"request/{key}"
+            stored = await _mark(tx.connection, row_key, _fingerprint(request))
+            if stored is not None:
+                return _repeat(stored, response)
+            outcome = await _attempt(work, tx)
+            await tx.connection.execute(STORE_OUTCOME, row_key, *_stored(outcome))
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
+    async def answered(self, request: Message, response: type[Response]) -> Response | None:
+        """The stored answer to a request, if it was handled before: asked before anything happens outside.
+
+        Raises the stored Refusal; Refusal ALREADY_EXISTS if the id was used for another request; Outage.
+        """
+        async with self.connection() as connection:
+            row = await _handled(connection, f"request/{getattr(request, REQUEST_ID)}", _fingerprint(request))
+        return None if row is None else _repeat(row, response)
+
+    def once_per_event(self, durable: str, event_id: str) -> Once:
+        """The inbox: handles an event once per durable. Raises Outage if the database does not answer."""
+
+        async def once(work: Callable[[Transaction], Awaitable[None]]) -> None:
+            async with self.announcing(event_id) as tx:
+                if await _mark(tx.connection, f"event/{durable}/{event_id}", b"") is None:
+                    await work(tx)
+
+        return once
+
+
+async def _attempt(work: Work[Response], transaction: Transaction) -> Response | Refusal:
+    try:
+        return await work(transaction)
+    except Refusal as refusal:
+        return refusal
+
+
+STORE_OUTCOME = "UPDATE handled SET answer = $2, refusal = $3 WHERE key = $1"
+
+
+async def _mark(connection: Connection, key: str, fingerprint: bytes) -> asyncpg.Record | None:
+    """Mark `key` as handled, waiting for whoever is handling it now. Returns the row of an earlier handling."""
+    fresh = await connection.fetchval(
+        "INSERT INTO handled (key, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
+        key,
+        fingerprint,
+    )
+    if fresh:
+        return None
+    row = await _handled(connection, key, fingerprint)
+    if row is None:
+        raise Outage(f"{key} was being handled, but that was rolled back; repeat")
+    return row
+
+
+async def _handled(connection: Connection, key: str, fingerprint: bytes) -> asyncpg.Record | None:
+    row = await connection.fetchrow("SELECT fingerprint, answer, refusal FROM handled WHERE key = $1", key)
+    if row is not None and row["fingerprint"] != fingerprint:
+        request_id = key.removeprefix("request/")
+        message = f"request_id {request_id} was used for another request; choose a new one"
+        raise Refusal(Kind.ALREADY_EXISTS, "REQUEST_ID_REUSED", message, request_id=request_id)
+    return row
+
+
+def _repeat(row: asyncpg.Record, response: type[Response]) -> Response:
+    if row["refusal"] is not None:
+        stored: dict[str, Any] = row["refusal"]
+        raise Refusal(Kind[stored["kind"]], stored["reason"], stored["message"], **stored["metadata"])
+    return response.FromString(row["answer"])
+
+
+def _stored(outcome: Message | Refusal) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The columns `answer` and `refusal`: one of them is set."""
+    if not isinstance(outcome, Refusal):
+        return outcome.SerializeToString(), None
+    return None, {
+        "kind": outcome.kind.name,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "metadata": outcome.metadata,
+    }
+
+
+def _fingerprint(request: Message) -> bytes:
+    content = request.SerializeToString(deterministic=True)
+    return hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + content).digest()
+
+
+async def _connect(url: str) -> asyncpg.Pool:
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                url, min_size=1, max_size=POOL_SIZE, command_timeout=30, timeout=5, init=_prepare
+            )
+        except _OUTAGES as error:
+            log.warning("database_unreachable", error=repr(error))
+            await asyncio.sleep(0.2)
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), 5)
+    except (TimeoutError, *_OUTAGES):
+        pool.terminate()

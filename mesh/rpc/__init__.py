@@ -1,0 +1,1 @@
+"""gRPC, both sides: only the kit makes servers and channels."""

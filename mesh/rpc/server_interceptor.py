@@ -1,0 +1,168 @@
+"""What happens around every call a process serves: trace, validation, errors as status, one canonical log line."""
+
+import contextvars
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from typing import Any, cast
+
+import grpc
+import structlog
+from google.rpc import status_pb2
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from mesh import telemetry, validation
+from mesh.errors import Outage, Refusal
+from mesh.rpc import status
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.rpc")
+tracer = trace.get_tracer("ensemble.mesh")
+
+deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
+"""When the call being served must be answered, on the monotonic clock; calls it makes inherit it."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+UnaryMethod = Callable[[Any, Context], Awaitable[Any]]
+StreamMethod = Callable[[Any, Context], AsyncIterable[Any]]
+
+
+class InvalidRequest(Exception):
+    """The request breaks its contract."""
+
+    def __init__(self, found: list[validation.Violation]) -> None:
+        super().__init__()
+        self.found = found
+
+
+class ServerInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each method of ours once; health, reflection and channelz are left as they are."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        path = handler_call_details.method
+        if path in self._wrapped:
+            return self._wrapped[path]
+        handler = await continuation(handler_call_details)
+        if handler is None or path.startswith("/grpc."):
+            return handler
+        self._wrapped[path] = _wrap(path, handler)
+        return self._wrapped[path]
+
+
+def _wrap(path: str, handler: Handler) -> Handler:
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(
+            _unary(path, cast("UnaryMethod", handler.unary_unary)),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+    return grpc.unary_stream_rpc_method_handler(
+        _stream(path, cast("StreamMethod", handler.unary_stream)),
+        handler.request_deserializer,
+        handler.response_serializer,
+    )
+
+
+def _unary(path: str, method: UnaryMethod) -> Any:
+    async def serve(request: Any, context: Context) -> Any:
+        call = _Call(path, context)
+        try:
+            call.check(request)
+            response = await method(request, context)
+        except BaseException as error:
+            await call.fail(error)
+            raise
+        call.end(grpc.StatusCode.OK)
+        return response
+
+    return serve
+
+
+def _stream(path: str, method: StreamMethod) -> Any:
+    async def serve(request: Any, context: Context) -> AsyncGenerator[Any]:
+        call = _Call(path, context)
+        try:
+            call.check(request)
+            async for response in method(request, context):
+                yield response
+        except BaseException as error:
+            await call.fail(error)
+            raise
+        call.end(grpc.StatusCode.OK)
+
+    return serve
+
+
+class _Call:
+    """One call: its span, its deadline, its log line. gRPC runs each in a task of its own, so that what is put into
+    the task's context here never has to be taken out.
+    """
+
+    def __init__(self, path: str, context: Context) -> None:
+        self._path = path
+        self._context = context
+        self._domain = path[1:].rpartition("/")[0].rpartition(".")[0]
+        self._started = time.perf_counter()
+        remaining = cast("float | None", context.time_remaining())  # None without a deadline, whatever the stubs say
+        deadline.set(None if remaining is None else time.monotonic() + remaining)
+        parent = telemetry.extract({key: str(value) for key, value in context.invocation_metadata() or ()})
+        self._span = tracer.start_span(path[1:], parent, SpanKind.SERVER)
+        otel.attach(trace.set_span_in_context(self._span, parent))
+        if (trace_id := telemetry.trace_id()) is not None:
+            context.set_trailing_metadata((("trace-id", trace_id),))
+
+    def check(self, request: Any) -> None:
+        if found := validation.violations(request):
+            raise InvalidRequest(found)
+
+    async def fail(self, error: BaseException) -> None:
+        """Answer with the status of `error`. Returns only if the caller is gone."""
+        answer = self._status(error)
+        if answer is None:
+            self.end(grpc.StatusCode.CANCELLED)
+            return
+        code = _CODES[answer.code]
+        self.end(code, answer.message, error)
+        trailers: list[tuple[str, str | bytes]] = [(status.DETAILS, answer.SerializeToString())]
+        if (trace_id := telemetry.trace_id()) is not None:
+            trailers.append(("trace-id", trace_id))
+        await self._context.abort(code, answer.message, tuple(trailers))
+
+    def _status(self, error: BaseException) -> status_pb2.Status | None:
+        match error:
+            case InvalidRequest():
+                return status.of_violations(error.found, self._domain)
+            case Refusal():
+                return status.of_refusal(error, self._domain)
+            case Outage():
+                return status.of_outage(self._domain)
+            case Exception():
+                return status.of_bug(self._domain)
+            case _:
+                return None
+
+    def end(self, code: grpc.StatusCode, message: str = "", error: BaseException | None = None) -> None:
+        if self._span.is_recording():
+            self._span.set_attribute("rpc.system.name", "grpc")
+            self._span.set_attribute("rpc.method", self._path[1:])
+            self._span.set_attribute("rpc.response.status_code", code.name)
+            if code in _FAULTS:
+                self._span.set_status(StatusCode.ERROR, message)
+        self._span.end()
+        duration = round((time.perf_counter() - self._started) * 1000, 2)
+        write = log.error if code in _FAULTS else log.info
+        bug = error if code is grpc.StatusCode.INTERNAL else None
+        write("rpc", method=self._path[1:], code=code.name, message=message, duration_ms=duration, exc_info=bug)
+
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DATA_LOSS}
+"""Codes that are this server's fault (OpenTelemetry's RPC conventions); the others are answers."""

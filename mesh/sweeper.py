@@ -1,0 +1,34 @@
+"""Work that is looked for again and again, whatever happened the time before."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from mesh.errors import Outage
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.sweeper")
+
+
+@asynccontextmanager
+async def swept(every: float, sweep: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Call `sweep` each `every` seconds while open. An error is logged and never ends the sweeping."""
+    sweeping = asyncio.ensure_future(_sweep(every, sweep))
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping
+
+
+async def _sweep(every: float, sweep: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await sweep()
+        except Outage as outage:
+            log.warning("sweep_waits", error=str(outage))
+        except Exception:
+            log.exception("sweep_failed")

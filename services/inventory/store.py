@@ -1,0 +1,100 @@
+"""Inventory's tables."""
+
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+
+from mesh.database import Connection
+from services.inventory.core import Line, Reservation, State, StockItem
+
+RESERVATION = "SELECT * FROM reservation WHERE reservation_id = $1 FOR UPDATE"
+STOCK = "SELECT * FROM stock WHERE sku = ANY($1) ORDER BY sku FOR UPDATE"
+TAKE = """
+WITH taken AS (
+    UPDATE stock SET available = available - line.quantity
+    FROM unnest($4::text[], $5::bigint[]) AS line (sku, quantity) WHERE stock.sku = line.sku
+)
+INSERT INTO reservation (reservation_id, order_id, state, skus, quantities, currency, total_minor)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+PUT_BACK = """
+WITH back AS (
+    UPDATE stock SET available = available + line.quantity
+    FROM unnest($4::text[], $5::bigint[]) AS line (sku, quantity) WHERE stock.sku = line.sku
+)
+INSERT INTO reservation (reservation_id, order_id, state, skus, quantities, currency, total_minor)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (reservation_id) DO UPDATE SET state = excluded.state
+"""
+SAVE_ITEM = """
+INSERT INTO stock (sku, name, currency, price_minor, available) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (sku) DO UPDATE
+SET name = excluded.name, currency = excluded.currency, price_minor = excluded.price_minor,
+    available = excluded.available
+"""
+ITEM = "SELECT * FROM stock WHERE sku = $1"
+PAGE = "SELECT * FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2"
+
+
+class PostgresShelf:
+    """The shelf of `core`, within one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def reservation(self, reservation_id: str) -> Reservation | None:
+        row = await self._connection.fetchrow(RESERVATION, reservation_id)
+        return None if row is None else _reservation(row)
+
+    async def stock(self, skus: Sequence[str]) -> Mapping[str, StockItem]:
+        return {row["sku"]: _item(row) for row in await self._connection.fetch(STOCK, list(skus))}
+
+    async def take(self, reservation: Reservation) -> None:
+        await self._connection.execute(TAKE, *_values(reservation))
+
+    async def put_back(self, reservation: Reservation) -> None:
+        # Locks stock in the order of SKUs first, as `stock` does: two releases must not deadlock.
+        await self.stock([line.sku for line in reservation.lines])
+        await self._connection.execute(PUT_BACK, *_values(reservation))
+
+    async def save_item(self, item: StockItem) -> None:
+        await self._connection.execute(SAVE_ITEM, item.sku, item.name, item.currency, item.price_minor, item.available)
+
+
+async def item(connection: Connection, sku: str) -> StockItem | None:
+    """One item, as it is now."""
+    row = await connection.fetchrow(ITEM, sku)
+    return None if row is None else _item(row)
+
+
+async def page(connection: Connection, after: str, size: int) -> list[StockItem]:
+    """The items after a SKU, by SKU."""
+    return [_item(row) for row in await connection.fetch(PAGE, after, size)]
+
+
+def _values(reservation: Reservation) -> tuple[object, ...]:
+    return (
+        reservation.reservation_id,
+        reservation.order_id,
+        reservation.state.value,
+        [line.sku for line in reservation.lines],
+        [line.quantity for line in reservation.lines],
+        reservation.currency,
+        reservation.total_minor,
+    )
+
+
+def _reservation(row: asyncpg.Record) -> Reservation:
+    lines = zip(row["skus"], row["quantities"], strict=True)
+    return Reservation(
+        reservation_id=row["reservation_id"],
+        order_id=str(row["order_id"]),
+        state=State(row["state"]),
+        lines=tuple(Line(sku, quantity) for sku, quantity in lines),
+        currency=row["currency"],
+        total_minor=row["total_minor"],
+    )
+
+
+def _item(row: asyncpg.Record) -> StockItem:
+    return StockItem(row["sku"], row["name"], row["currency"], row["price_minor"], row["available"])

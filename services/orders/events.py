@@ -1,0 +1,95 @@
+"""The Order service's event door: it learns what the others did, until the outcome is decided."""
+
+from typing import Any
+
+from shop.inventory.v1.inventory_facts_pb2 import InventoryReleased, InventoryReservationFailed, InventoryReserved
+from shop.notification.v1.notification_facts_pb2 import NotificationSent
+from shop.orders.v1.order_pb2 import CancelReason
+from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCompleted
+from shop.payment.v1.payment_facts_pb2 import PaymentFailed, PaymentProcessed, PaymentRefunded
+from shop.shipping.v1.shipping_facts_pb2 import (
+    OrderShipped,
+    ShipmentCancelled,
+    ShipmentCancelRefused,
+    ShippingFailed,
+)
+from shop.type.v1 import money_pb2
+
+from mesh.changes import Changes
+from mesh.consumer import Reaction
+from mesh.database import Once, Transaction
+from services.orders import core, store
+from services.orders.core import Shipped, State
+
+LEARNED = (
+    InventoryReserved,
+    InventoryReservationFailed,
+    InventoryReleased,
+    PaymentProcessed,
+    PaymentFailed,
+    PaymentRefunded,
+    OrderShipped,
+    ShippingFailed,
+    ShipmentCancelled,
+    ShipmentCancelRefused,
+    NotificationSent,
+)
+
+
+class Learner:
+    """Reacts to every fact about an order in the same way."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+
+    def reactions(self) -> tuple[Reaction[Any], ...]:
+        """One for each fact."""
+        return tuple(Reaction(fact, self.on_fact) for fact in LEARNED)
+
+    async def on_fact(self, fact: Any, once: Once) -> None:
+        """Take note; announce the outcome if this decided it."""
+
+        async def work(tx: Transaction) -> None:
+            book = store.PostgresBook(tx.connection)
+            name: str = fact.DESCRIPTOR.name
+            order, decided = await core.learn(book, fact.order_id, name, _shipped(fact))
+            await book.record(fact.order_id, name, _detail(fact), source=_source(fact))
+            if not decided:
+                return
+            if order.state is State.COMPLETED:
+                tx.announce(OrderCompleted(order_id=fact.order_id, total=_total(order.shipped)))
+                await book.record(fact.order_id, "OrderCompleted")
+            else:
+                reason = order.reason.value if order.reason else "UNSPECIFIED"
+                tx.announce(
+                    OrderCancelled(order_id=fact.order_id, reason=CancelReason.Value(f"CANCEL_REASON_{reason}"))
+                )
+                await book.record(fact.order_id, "OrderCancelled", reason)
+
+        await once(work)
+        self._changes.changed(fact.order_id)
+
+
+def _shipped(fact: Any) -> Shipped | None:
+    if not isinstance(fact, OrderShipped):
+        return None
+    return Shipped(fact.tracking, fact.total.currency, fact.total.amount_minor)
+
+
+def _total(shipped: Shipped | None) -> money_pb2.Money | None:
+    if shipped is None:
+        return None
+    return money_pb2.Money(currency=shipped.currency, amount_minor=shipped.total_minor)
+
+
+def _source(fact: Any) -> str:
+    """The service whose fact it is: the second part of `shop.<service>.v1.<Fact>`."""
+    return fact.DESCRIPTOR.full_name.split(".")[1]
+
+
+def _detail(fact: Any) -> str:
+    if isinstance(fact, OrderShipped):
+        return fact.tracking
+    if "refusal" in fact.DESCRIPTOR.fields_by_name:
+        return f"{fact.refusal.reason}: {fact.refusal.message}"
+    return ""

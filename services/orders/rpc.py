@@ -1,0 +1,167 @@
+"""The Order service's RPC door."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from shop.orders.v1 import order_pb2, orders_facts_pb2, orders_service_pb2_grpc
+from shop.orders.v1 import orders_service_pb2 as pb
+from shop.type.v1 import money_pb2, purchase_pb2
+
+from mesh import telemetry
+from mesh.changes import Changes
+from mesh.database import Database, Transaction
+from mesh.errors import Kind, Refusal
+from mesh.paging import page_of
+from mesh.validation import UUID
+from services.orders import core, store
+from services.orders.core import Line, Order, Reason, Shipped, State
+from services.orders.store import PostgresBook, Story
+
+SERVICE = pb.DESCRIPTOR.services_by_name["OrderService"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
+    """Answers `shop.orders.v1.OrderService`."""
+
+    def __init__(self, database: Database, changes: Changes, fulfilment_seconds: float) -> None:
+        self._database = database
+        self._changes = changes
+        self._fulfilment_seconds = fulfilment_seconds
+
+    async def SubmitOrder(self, request: pb.SubmitOrderRequest, context: Context) -> pb.SubmitOrderResponse:
+        async def work(tx: Transaction) -> pb.SubmitOrderResponse:
+            order, is_new = await self._create(tx, request.order_id, request.purchase, choreographed=True)
+            if is_new:
+                tx.announce(orders_facts_pb2.OrderCreated(order_id=request.order_id, purchase=request.purchase))
+            return pb.SubmitOrderResponse(order=_order(order))
+
+        return await self._database.once(request, pb.SubmitOrderResponse, work)
+
+    async def RequestCancel(self, request: pb.RequestCancelRequest, context: Context) -> pb.RequestCancelResponse:
+        async def work(tx: Transaction) -> pb.RequestCancelResponse:
+            order = await _ask_for_cancel(tx, request.order_id, Reason.CUSTOMER_REQUEST)
+            return pb.RequestCancelResponse(order=_order(order))
+
+        response = await self._database.once(request, pb.RequestCancelResponse, work)
+        self._changes.changed(request.order_id)
+        return response
+
+    async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
+        async def work(tx: Transaction) -> pb.CreateOrderResponse:
+            order, _ = await self._create(tx, request.order_id, request.purchase, choreographed=False)
+            return pb.CreateOrderResponse(order=_order(order))
+
+        return await self._database.once(request, pb.CreateOrderResponse, work)
+
+    async def CompleteOrder(self, request: pb.CompleteOrderRequest, context: Context) -> pb.CompleteOrderResponse:
+        async def work(tx: Transaction) -> pb.CompleteOrderResponse:
+            book = PostgresBook(tx.connection)
+            shipped = Shipped(request.tracking, request.total.currency, request.total.amount_minor)
+            order = await core.complete_order(book, request.order_id, shipped)
+            await book.record(request.order_id, "OrderCompleted")
+            return pb.CompleteOrderResponse(order=_order(order))
+
+        response = await self._database.once(request, pb.CompleteOrderResponse, work)
+        self._changes.changed(request.order_id)
+        return response
+
+    async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
+        async def work(tx: Transaction) -> pb.CancelOrderResponse:
+            book = PostgresBook(tx.connection)
+            reason = Reason(order_pb2.CancelReason.Name(request.reason).removeprefix("CANCEL_REASON_"))
+            order = await core.cancel_order(book, request.order_id, reason)
+            await book.record(request.order_id, "OrderCancelled", reason.value)
+            return pb.CancelOrderResponse(order=_order(order))
+
+        response = await self._database.once(request, pb.CancelOrderResponse, work)
+        self._changes.changed(request.order_id)
+        return response
+
+    async def GetOrder(self, request: pb.GetOrderRequest, context: Context) -> pb.GetOrderResponse:
+        return pb.GetOrderResponse(order=_story(await self._story(request.order_id)))
+
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: Context) -> pb.ListOrdersResponse:
+        page = page_of(request)
+        if page.after and not UUID.fullmatch(page.after):
+            raise Refusal(Kind.INVALID, "INVALID_PAGE_TOKEN", "page_token is not one that a list has returned")
+        state = State(order_pb2.OrderState.Name(request.state).removeprefix("ORDER_STATE_")) if request.state else None
+        async with self._database.connection() as connection:
+            found = await store.page(connection, state, page.after or None, page.size)
+        token = page.next_token([each.order.order_id for each in found])
+        return pb.ListOrdersResponse(orders=[_story(each) for each in found], next_page_token=token)
+
+    async def WatchOrder(
+        self, request: pb.WatchOrderRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchOrderResponse]:
+        async def look() -> Story:
+            return await self._story(request.order_id)
+
+        async for story in self._changes.follow(request.order_id, look, lambda story: story.order.is_final):
+            yield pb.WatchOrderResponse(order=_story(story))
+
+    async def _create(
+        self, tx: Transaction, order_id: str, purchase: purchase_pb2.Purchase, *, choreographed: bool
+    ) -> tuple[Order, bool]:
+        book = PostgresBook(tx.connection, self._fulfilment_seconds)
+        lines = tuple(Line(item.sku, item.quantity) for item in purchase.items)
+        order = Order(order_id, choreographed, purchase.customer_id, lines)
+        created = await core.create_order(book, order)
+        await book.record(order_id, "OrderCreated")
+        return created
+
+    async def _story(self, order_id: str) -> Story:
+        async with self._database.connection() as connection:
+            story = await store.story(connection, order_id)
+        if story is None:
+            raise core.unknown_order(order_id)
+        return story
+
+
+async def cancel_overdue(database: Database) -> None:
+    """The watchdog: asks for a cancel of orders that nobody has finished in time."""
+    async with database.announcing("watchdog") as tx:
+        for order_id, headers in await store.overdue(tx.connection):
+            with telemetry.continued(headers):
+                await _ask_for_cancel(tx, order_id, Reason.TIMED_OUT)
+
+
+async def _ask_for_cancel(tx: Transaction, order_id: str, reason: Reason) -> Order:
+    """Begin a cancel and ask the gate."""
+    book = PostgresBook(tx.connection)
+    order, is_new = await core.request_cancel(book, order_id, reason)
+    if is_new:
+        await book.record(order_id, "OrderCancelRequested", reason.value)
+        tx.announce(orders_facts_pb2.OrderCancelRequested(order_id=order_id, reason=_reason(order)))
+    return order
+
+
+def _reason(order: Order) -> order_pb2.CancelReason.ValueType:
+    return order_pb2.CancelReason.Value(f"CANCEL_REASON_{order.reason.value if order.reason else 'UNSPECIFIED'}")
+
+
+def _order(order: Order) -> order_pb2.Order:
+    message = order_pb2.Order(
+        order_id=order.order_id,
+        state=order_pb2.OrderState.Value(f"ORDER_STATE_{order.state.value}"),
+        cancel_reason=_reason(order),
+        items=[purchase_pb2.Item(sku=line.sku, quantity=line.quantity) for line in order.lines],
+    )
+    if order.shipped is not None:
+        message.tracking = order.shipped.tracking
+        message.total.CopyFrom(money_pb2.Money(currency=order.shipped.currency, amount_minor=order.shipped.total_minor))
+    return message
+
+
+def _story(story: Story) -> order_pb2.Order:
+    message = _order(story.order)
+    message.created_at.FromDatetime(story.created_at)
+    message.updated_at.FromDatetime(story.updated_at)
+    for entry in story.timeline:
+        at = Timestamp()
+        at.FromDatetime(entry.at)
+        message.timeline.add(at=at, source=entry.source, event=entry.event, detail=entry.detail)
+    return message
