@@ -1,13 +1,111 @@
 .DEFAULT_GOAL := help
+SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
-PROTOS = $(shell find proto -name '*.proto')
-SERVICES = $(shell find proto -name '*_service.proto')
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir
+PROTOS = $(shell find proto -name '*.proto' | sort)
+SERVICES = $(shell find proto -name '*_service.proto' | sort)
+CODE := mesh services orchestrator sandbox cli tests tools
+
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
+
+.PHONY: help
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# What it needs to run, and what it needs to be worked on: each installed once, and again when its lock changes.
+.venv/runtime: requirements/runtime.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@echo "Installing what Ensemble needs into .venv"
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) --require-hashes -r requirements/runtime.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/runtime requirements/dev.txt
+	@echo "Installing what its tests and checks need into .venv"
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: demo
+demo: .venv/runtime ## Real orders through six services, both ways, failures included; under a minute
+	@$(BIN)/ensemble demo
+
+.PHONY: up
+up: .venv/runtime ## Start everything on this machine; Ctrl-C stops it
+	@$(BIN)/ensemble up
+
+.PHONY: setup
+setup: .venv/dev ## Install everything into .venv
+
+.PHONY: test
+test: check integration scenarios ## Everything that is tested
+
+.PHONY: check
+check: format-check lint types imports proto-check unit ## What must hold before a commit; under a minute
+
+.PHONY: format
+format: .venv/dev ## Format the code and the contracts
+	$(BIN)/ruff check --quiet --fix-only $(CODE)
+	$(BIN)/ruff format --quiet $(CODE)
+	$(BIN)/buf format -w proto
+
+.PHONY: format-check
+format-check: .venv/dev
+	$(BIN)/ruff format --check --quiet $(CODE)
+	$(BIN)/buf format --diff --exit-code proto
+
+.PHONY: lint
+lint: .venv/dev ## Look for mistakes
+	$(BIN)/ruff check $(CODE)
+
+.PHONY: types
+types: .venv/dev ## Check the types, strictly
+	$(BIN)/basedpyright
+
+.PHONY: imports
+imports: .venv/dev ## Check who may import whom
+	$(BIN)/lint-imports --no-cache
+
+# $(call generate,DIR) writes what is generated from proto/ into DIR.
+define generate
+	rm -rf $(1) && mkdir -p $(1)
+	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS)
+	$(BIN)/python -m grpc_tools.protoc -Iproto --grpc_python_out=$(1) --mypy_grpc_out=quiet,only_async:$(1) $(SERVICES)
+	find $(1)/* -type d -exec touch {}/__init__.py \;
+endef
 
 .PHONY: proto
-proto: $(BIN)/activate ## Generate gen/ from proto/
-	rm -rf gen && mkdir gen
-	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=gen --mypy_out=gen $(PROTOS)
-	$(BIN)/python -m grpc_tools.protoc -Iproto --grpc_python_out=gen --mypy_grpc_out=only_async:gen $(SERVICES)
-	find gen -type d -mindepth 1 -exec touch {}/__init__.py \;
+proto: .venv/dev ## Generate gen/ from proto/
+	$(call generate,gen)
+
+.PHONY: proto-check
+proto-check: .venv/dev ## Lint the contracts; check that gen/ is theirs and that nothing breaks their users
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against ".git#ref=$$(git rev-parse --quiet --verify HEAD~1 || echo HEAD),subdir=proto"
+	$(call generate,.cache/gen)
+	diff --recursive --exclude=__pycache__ gen .cache/gen
+
+.PHONY: unit
+unit: .venv/dev ## Tests without I/O
+	$(BIN)/pytest -q tests/unit
+
+.PHONY: integration
+integration: .venv/dev ## Tests against real PostgreSQL, NATS and the outside world
+	$(BIN)/pytest -q tests/conformance tests/integration
+
+.PHONY: scenarios
+scenarios: .venv/dev ## Tests against the whole of `ensemble up`: every outcome in both modes, faults, documents
+	$(BIN)/pytest -q tests/scenarios
+
+.PHONY: lock
+lock: .venv/dev ## Bring the locked dependencies up to date
+	$(LOCK) --upgrade pyproject.toml --group build --output-file requirements/runtime.txt
+	$(LOCK) --upgrade pyproject.toml --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove what was installed and what was run
+	rm -rf .venv .cache .ensemble .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,7 +41,7 @@ class Fact:
 
     @property
     def stream_subjects(self) -> str:
-        """What its stream listens to: facts of every package beside it, for example `shop.*.v1.*.*`."""
+        """What its stream listens to: the facts of every package beside this one."""
         root, _, version, _ = self.name.split(".")
         return f"{root}.*.{version}.*.*"
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
@@ -21,7 +21,7 @@ from mesh.errors import Kind, Outage, Refusal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
 
-Connection = PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Response = TypeVar("Response", bound=Message)
 
 REQUEST_ID = "request_id"

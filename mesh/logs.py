@@ -4,7 +4,7 @@ import logging
 import sys
 
 import structlog
-from opentelemetry import trace
+from opentelemetry import baggage, trace
 from structlog.typing import EventDict, WrappedLogger
 
 
@@ -40,6 +40,8 @@ def configure(level: str, style: str = "auto") -> None:
 
 
 def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The trace, and the words of the story that travel with it as baggage."""
+    event.update(baggage.get_all())
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = f"{context.trace_id:032x}"

@@ -3,10 +3,11 @@
 import contextvars
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -23,7 +24,8 @@ deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadlin
 """When the call being served must be answered, on the monotonic clock; calls it makes inherit it."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Decode = Callable[[bytes], Message]
 UnaryMethod = Callable[[Any, Context], Awaitable[Any]]
 StreamMethod = Callable[[Any, Context], AsyncIterable[Any]]
 
@@ -58,25 +60,21 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _wrap(path: str, handler: Handler) -> Handler:
+    """The same method, but its request is decoded here, so that bytes that are none get a typed answer too."""
+    decode = cast("Decode", handler.request_deserializer)
+    encode = handler.response_serializer
     if handler.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(
-            _unary(path, cast("UnaryMethod", handler.unary_unary)),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
-    return grpc.unary_stream_rpc_method_handler(
-        _stream(path, cast("StreamMethod", handler.unary_stream)),
-        handler.request_deserializer,
-        handler.response_serializer,
-    )
+        unary = _unary(path, decode, cast("UnaryMethod", handler.unary_unary))
+        return grpc.unary_unary_rpc_method_handler(unary, None, encode)
+    stream = _stream(path, decode, cast("StreamMethod", handler.unary_stream))
+    return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
 
-def _unary(path: str, method: UnaryMethod) -> Any:
-    async def serve(request: Any, context: Context) -> Any:
+def _unary(path: str, decode: Decode, method: UnaryMethod) -> Any:
+    async def serve(raw: bytes, context: Context) -> Any:
         call = _Call(path, context)
         try:
-            call.check(request)
-            response = await method(request, context)
+            response = await method(call.request(raw, decode), context)
         except BaseException as error:
             await call.fail(error)
             raise
@@ -86,12 +84,11 @@ def _unary(path: str, method: UnaryMethod) -> Any:
     return serve
 
 
-def _stream(path: str, method: StreamMethod) -> Any:
-    async def serve(request: Any, context: Context) -> AsyncGenerator[Any]:
+def _stream(path: str, decode: Decode, method: StreamMethod) -> Any:
+    async def serve(raw: bytes, context: Context) -> AsyncGenerator[Any]:
         call = _Call(path, context)
         try:
-            call.check(request)
-            async for response in method(request, context):
+            async for response in method(call.request(raw, decode), context):
                 yield response
         except BaseException as error:
             await call.fail(error)
@@ -119,9 +116,15 @@ class _Call:
         if (trace_id := telemetry.trace_id()) is not None:
             context.set_trailing_metadata((("trace-id", trace_id),))
 
-    def check(self, request: Any) -> None:
+    def request(self, raw: bytes, decode: Decode) -> Message:
+        """The request, decoded and valid. Raises InvalidRequest."""
+        try:
+            request = decode(raw)
+        except DecodeError as error:
+            raise InvalidRequest([validation.Violation("request", f"cannot be decoded: {error}")]) from error
         if found := validation.violations(request):
             raise InvalidRequest(found)
+        return request
 
     async def fail(self, error: BaseException) -> None:
         """Answer with the status of `error`. Returns only if the caller is gone."""

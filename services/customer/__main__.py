@@ -7,7 +7,7 @@ from mesh.rpc.channel import connected
 from mesh.service import Doors, ServiceSettings, run
 from mesh.sweeper import swept
 from services.customer.core import Mode
-from services.customer.events import REACTIONS
+from services.customer.events import CustomerListener
 from services.customer.modes import Choreographed, Orchestrated
 from services.customer.rpc import SERVICE, CustomerServicer
 
@@ -20,7 +20,7 @@ async def build(settings: ServiceSettings, database: Database, stack: AsyncExitS
     modes = {Mode.ORCHESTRATED: Orchestrated(peers), Mode.CHOREOGRAPHED: Choreographed(peers)}
     servicer = CustomerServicer(database, modes)
     await stack.enter_async_context(swept(HAND_OVER_SECONDS, servicer.hand_over_waiting))
-    return Doors(SERVICE, servicer, REACTIONS)
+    return Doors(SERVICE, servicer, CustomerListener().reactions())
 
 
 if __name__ == "__main__":

@@ -4,4 +4,10 @@ from typing import Any
 
 from mesh.consumer import Reaction
 
-REACTIONS: tuple[Reaction[Any], ...] = ()
+
+class CustomerListener:
+    """Reacts to nothing."""
+
+    def reactions(self) -> tuple[Reaction[Any], ...]:
+        """What it reacts to, and how."""
+        return ()

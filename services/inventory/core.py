@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
-from mesh.errors import Refusal, not_found, refused
+from mesh.errors import Kind, Refusal, not_found, refused
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Shelf(Protocol):
         ...
 
     async def take(self, reservation: Reservation) -> None:
-        """Store a new reservation and take its lines from stock."""
+        """Store a new reservation and take its lines, if it has any, from stock."""
         ...
 
     async def put_back(self, reservation: Reservation) -> None:
@@ -73,13 +73,16 @@ class Shelf(Protocol):
 async def reserve_stock(shelf: Shelf, reservation_id: str, order_id: str, lines: Sequence[Line]) -> Reservation:
     """Set stock aside, all lines or none, at the catalogue's prices.
 
-    Refused: OUT_OF_STOCK, UNKNOWN_SKU, MIXED_CURRENCIES, RESERVATION_RELEASED.
+    Refused: OUT_OF_STOCK, UNKNOWN_SKU, MIXED_CURRENCIES, RESERVATION_RELEASED. ALREADY_EXISTS: RESERVATION_ID_REUSED.
     """
     existing = await shelf.reservation(reservation_id)
     if existing is not None:
+        _check_order(existing, order_id)
         if existing.state is State.RELEASED:
-            message = f"reservation {reservation_id} was released before it was made"
+            message = f"reservation {reservation_id} is released, and can never be made"
             raise refused("RESERVATION_RELEASED", message, reservation_id=reservation_id)
+        if set(existing.lines) != set(lines):
+            raise _reused(reservation_id)
         return existing
     stock = await shelf.stock([line.sku for line in lines])
     for line in lines:
@@ -94,12 +97,19 @@ async def reserve_stock(shelf: Shelf, reservation_id: str, order_id: str, lines:
 
 
 async def release_stock(shelf: Shelf, reservation_id: str, order_id: str) -> Reservation:
-    """Put a reservation back. One that never was leaves a tombstone, which refuses it later."""
+    """Put a reservation back. One that never was leaves a tombstone, which refuses it later.
+
+    ALREADY_EXISTS: RESERVATION_ID_REUSED.
+    """
     existing = await shelf.reservation(reservation_id)
-    if existing is not None and existing.state is State.RELEASED:
+    if existing is None:
+        tombstone = Reservation(reservation_id, order_id, State.RELEASED)
+        await shelf.take(tombstone)
+        return tombstone
+    _check_order(existing, order_id)
+    if existing.state is State.RELEASED:
         return existing
-    reservation = existing or Reservation(reservation_id, order_id, State.RESERVED)
-    released = replace(reservation, state=State.RELEASED)
+    released = replace(existing, state=State.RELEASED)
     await shelf.put_back(released)
     return released
 
@@ -121,6 +131,11 @@ async def adjust_stock(shelf: Shelf, sku: str, delta: int, name: str, price: tup
     return item
 
 
+def _check_order(reservation: Reservation, order_id: str) -> None:
+    if reservation.order_id != order_id:
+        raise _reused(reservation.reservation_id)
+
+
 def _check(line: Line, stock: Mapping[str, StockItem]) -> None:
     item = stock.get(line.sku)
     if item is None:
@@ -132,6 +147,11 @@ def _check(line: Line, stock: Mapping[str, StockItem]) -> None:
 def _out_of_stock(line: Line, available: int) -> Refusal:
     message = f"{line.quantity} of {line.sku} wanted, {available} available"
     return refused("OUT_OF_STOCK", message, sku=line.sku, wanted=str(line.quantity), available=str(available))
+
+
+def _reused(reservation_id: str) -> Refusal:
+    message = f"there is another reservation {reservation_id}; choose a new id"
+    return Refusal(Kind.ALREADY_EXISTS, "RESERVATION_ID_REUSED", message, reservation_id=reservation_id)
 
 
 def _unknown(sku: str) -> Refusal:

@@ -18,13 +18,11 @@ INSERT INTO reservation (reservation_id, order_id, state, skus, quantities, curr
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 PUT_BACK = """
-WITH back AS (
-    UPDATE stock SET available = available + line.quantity
-    FROM unnest($4::text[], $5::bigint[]) AS line (sku, quantity) WHERE stock.sku = line.sku
+WITH released AS (
+    UPDATE reservation SET state = $2 WHERE reservation_id = $1 RETURNING skus, quantities
 )
-INSERT INTO reservation (reservation_id, order_id, state, skus, quantities, currency, total_minor)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (reservation_id) DO UPDATE SET state = excluded.state
+UPDATE stock SET available = available + line.quantity
+FROM released, unnest(released.skus, released.quantities) AS line (sku, quantity) WHERE stock.sku = line.sku
 """
 SAVE_ITEM = """
 INSERT INTO stock (sku, name, currency, price_minor, available) VALUES ($1, $2, $3, $4, $5)
@@ -55,7 +53,7 @@ class PostgresShelf:
     async def put_back(self, reservation: Reservation) -> None:
         # Locks stock in the order of SKUs first, as `stock` does: two releases must not deadlock.
         await self.stock([line.sku for line in reservation.lines])
-        await self._connection.execute(PUT_BACK, *_values(reservation))
+        await self._connection.execute(PUT_BACK, reservation.reservation_id, reservation.state.value)
 
     async def save_item(self, item: StockItem) -> None:
         await self._connection.execute(SAVE_ITEM, item.sku, item.name, item.currency, item.price_minor, item.available)

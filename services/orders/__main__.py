@@ -6,7 +6,7 @@ from mesh.changes import Changes
 from mesh.database import Database
 from mesh.service import Doors, ServiceSettings, run
 from mesh.sweeper import swept
-from services.orders.events import Learner
+from services.orders.events import OrderListener
 from services.orders.rpc import SERVICE, OrderServicer, cancel_overdue
 
 WATCH_SECONDS = 1.0
@@ -28,7 +28,7 @@ async def build(settings: Settings, database: Database, stack: AsyncExitStack) -
 
     await stack.enter_async_context(swept(WATCH_SECONDS, watch))
     servicer = OrderServicer(database, changes, settings.fulfilment_seconds)
-    return Doors(SERVICE, servicer, Learner(changes).reactions())
+    return Doors(SERVICE, servicer, OrderListener(changes).reactions())
 
 
 if __name__ == "__main__":

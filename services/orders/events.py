@@ -36,14 +36,14 @@ LEARNED = (
 )
 
 
-class Learner:
-    """Reacts to every fact about an order in the same way."""
+class OrderListener:
+    """Reacts to every fact about an order in the same way: it learns."""
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
 
     def reactions(self) -> tuple[Reaction[Any], ...]:
-        """One for each fact."""
+        """What it reacts to, and how."""
         return tuple(Reaction(fact, self.on_fact) for fact in LEARNED)
 
     async def on_fact(self, fact: Any, once: Once) -> None:

@@ -1,0 +1,208 @@
+"""From the outbox to the reaction, over a real broker."""
+
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
+
+from mesh import contract
+from mesh.bus import DEAD_LETTERS, Bus
+from mesh.cloudevents import announce
+from mesh.consumer import Reaction, consuming
+from mesh.database import Database, Once, Transaction
+from mesh.errors import Outage
+from mesh.outbox import relayed
+from tests.eventually import eventually
+from tests.foundations import Foundations
+
+pytestmark = pytest.mark.integration
+
+STREAM = contract.fact(OrderCreated).stream
+
+
+class Listener:
+    """A reaction that remembers what it has handled, and fails as often as told."""
+
+    def __init__(self) -> None:
+        self.handled: list[str] = []
+        self.failures: dict[str, list[Exception]] = {}
+
+    async def react(self, fact: OrderCreated, once: Once) -> None:
+        if failures := self.failures.get(fact.order_id):
+            raise failures.pop()
+
+        async def work(tx: Transaction) -> None:
+            self.handled.append(fact.order_id)
+
+        await once(work)
+
+
+class World:
+    """A service with an outbox and a listener, on a bus of its own name."""
+
+    def __init__(self, database: Database, bus: Bus, stack: AsyncExitStack) -> None:
+        self.database = database
+        self.bus = bus
+        self.listener = Listener()
+        self.service = f"test{uuid.uuid4().hex[:8]}"
+        self._stack = stack
+
+    async def listen(self) -> None:
+        reaction = Reaction(OrderCreated, self.listener.react)
+        await self._stack.enter_async_context(consuming(self.service, [reaction], self.database, self.bus))
+
+    async def announce(self, *order_ids: str) -> None:
+        async with self.database.announcing(uuid.uuid4().hex) as tx:
+            for order_id in order_ids:
+                tx.announce(OrderCreated(order_id=order_id))
+
+    async def dead_letters(self) -> list[dict[str, str]]:
+        stream = self.bus.client.jetstream()
+        info = await stream.stream_info(DEAD_LETTERS, subjects_filter=f"dead.{self.service}_OrderCreated.>")
+        subjects = info.state.subjects or {}
+        found = [await stream.get_last_msg(DEAD_LETTERS, subject) for subject in subjects]
+        return [message.headers or {} for message in found]
+
+
+@pytest.fixture
+async def world(foundations: Foundations) -> AsyncGenerator[World]:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database.open(await foundations.database(), "test", ""))
+        bus = await stack.enter_async_context(Bus.open(foundations.nats_url, "test"))
+        await stack.enter_async_context(relayed(database, bus))
+        yield World(database, bus, stack)
+
+
+def order_ids(count: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(count)]
+
+
+def has_handled(world: World, wanted: list[str]) -> Callable[[], bool]:
+    return lambda: sorted(set(world.listener.handled) & set(wanted)) == sorted(wanted)
+
+
+async def test_what_is_committed_is_handled_once(world: World) -> None:
+    wanted = order_ids(300)
+    await world.listen()
+
+    await world.announce(*wanted)
+
+    await eventually(has_handled(world, wanted))
+    assert len(world.listener.handled) == len(set(world.listener.handled))
+
+
+async def test_facts_announced_before_anyone_listens_are_not_lost(world: World) -> None:
+    wanted = order_ids(3)
+    await world.announce(*wanted)
+
+    await world.listen()
+
+    await eventually(has_handled(world, wanted))
+
+
+async def test_an_outage_is_tried_again_until_it_is_over(world: World) -> None:
+    wanted = order_ids(1)
+    world.listener.failures[wanted[0]] = [Outage("no database") for _ in range(3)]
+    await world.listen()
+
+    await world.announce(*wanted)
+
+    await eventually(has_handled(world, wanted))
+
+
+async def test_the_same_event_published_again_is_handled_once(world: World) -> None:
+    wanted = order_ids(2)
+    await world.listen()
+    await world.announce(*wanted)
+    await eventually(has_handled(world, wanted))
+    event = announce(OrderCreated(order_id=wanted[0]), "test", "again")
+    await world.bus.publish(event.stream, event.subject, event.payload, event.headers)
+    await eventually(lambda: world.listener.handled.count(wanted[0]) == 2)
+
+    headers = {**event.headers, "Nats-Msg-Id": uuid.uuid4().hex}
+    await world.bus.publish(event.stream, event.subject, event.payload, headers)
+    last = order_ids(1)
+    await world.announce(*last)
+
+    await eventually(has_handled(world, last))
+    assert world.listener.handled.count(wanted[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload", "reason"),
+    [
+        ({}, b"", "no ce-id header"),
+        ({"ce-id": "1"}, b"", "ce-type is None"),
+        ({"ce-id": "1", "ce-type": "shop.orders.v1.OrderCreated"}, b"\xff\xff", "payload is not a"),
+        ({"ce-id": "1", "ce-type": "shop.orders.v1.OrderCreated"}, b"", "order_id is ''"),
+        ({"ce-id": "1", "ce-type": "shop.orders.v1.OrderCancelled"}, b"", "ce-type is shop.orders.v1.OrderCancelled"),
+    ],
+)
+async def test_what_can_never_be_handled_is_buried_with_its_reason(
+    world: World, headers: dict[str, str], payload: bytes, reason: str
+) -> None:
+    await world.listen()
+    await eventually(lambda: _exists(world))
+    order_id = order_ids(1)[0]
+    await world.bus.publish(STREAM, f"shop.orders.v1.OrderCreated.{order_id}", payload, headers)
+
+    async def buried() -> bool:
+        return any(reason in letter["Dead-Reason"] for letter in await world.dead_letters())
+
+    await eventually(buried)
+    await world.announce(order_id)
+    await eventually(has_handled(world, [order_id]))  # the consumer goes on
+
+
+async def test_a_bug_in_a_handler_ends_as_a_dead_letter_and_does_not_stop_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    wanted = order_ids(1)
+    world.listener.failures[wanted[0]] = [ValueError("bug"), ValueError("bug")]
+    await world.listen()
+    await world.announce(*wanted)
+
+    async def buried() -> bool:
+        return any("bug" in letter["Dead-Reason"] for letter in await world.dead_letters())
+
+    await eventually(buried)
+    later = order_ids(1)
+    await world.announce(*later)
+    await eventually(has_handled(world, later))
+    assert wanted[0] not in world.listener.handled
+
+
+async def test_facts_of_one_story_arrive_in_the_stream_in_the_order_of_their_commits(world: World) -> None:
+    order_id = order_ids(1)[0]
+    async with world.database.announcing("first") as tx:
+        tx.announce(OrderCreated(order_id=order_id))
+        tx.announce(OrderCancelled(order_id=order_id))
+
+    await world.listen()
+    await eventually(has_handled(world, [order_id]))
+
+    stream = world.bus.client.jetstream()
+    sequences = []
+    for fact in ("OrderCreated", "OrderCancelled"):
+
+        async def stored(fact: str = fact) -> bool:
+            info = await stream.stream_info(STREAM, subjects_filter=f"shop.orders.v1.{fact}.{order_id}")
+            return bool(info.state.subjects)
+
+        await eventually(stored)
+        sequences.append((await stream.get_last_msg(STREAM, f"shop.orders.v1.{fact}.{order_id}")).seq)
+    assert sequences == sorted(sequences)
+
+
+async def _exists(world: World) -> bool:
+    stream = world.bus.client.jetstream()
+    names = [info.name for info in await stream.consumers_info(STREAM)] if await _has_stream(world) else []
+    return f"{world.service}_OrderCreated" in names
+
+
+async def _has_stream(world: World) -> bool:
+    names = [info.config.name for info in await world.bus.client.jetstream().streams_info()]
+    return STREAM in names

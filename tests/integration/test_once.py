@@ -1,0 +1,105 @@
+"""What happens once: a request is answered once, a fact is handled once, and both with all that follows."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from shop.inventory.v1.inventory_service_pb2 import AdjustStockRequest, AdjustStockResponse
+from shop.inventory.v1.stock_pb2 import StockItem
+from shop.orders.v1.orders_facts_pb2 import OrderCreated
+
+from mesh.database import Database, Transaction
+from mesh.errors import Outage, Refusal, refused
+from tests.foundations import Foundations
+
+pytestmark = pytest.mark.integration
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS effect (id int GENERATED ALWAYS AS IDENTITY)"
+REQUEST = AdjustStockRequest(request_id="r-1", sku="A", delta=1)
+
+
+@pytest.fixture
+async def database(foundations: Foundations) -> AsyncGenerator[Database]:
+    async with Database.open(await foundations.database(), "test", SCHEMA) as database:
+        yield database
+
+
+async def effects(database: Database) -> int:
+    return await database.pool.fetchval("SELECT count(*) FROM effect")
+
+
+async def adjust(tx: Transaction) -> AdjustStockResponse:
+    number = await tx.connection.fetchval("INSERT INTO effect DEFAULT VALUES RETURNING id")
+    tx.announce(OrderCreated(order_id=f"order-{number}"))
+    return AdjustStockResponse(item=StockItem(sku="A", available=number))
+
+
+async def refuse(tx: Transaction) -> AdjustStockResponse:
+    raise refused("OUT_OF_STOCK", "none left", sku="A")
+
+
+async def test_a_repeat_gets_the_first_answer_and_does_nothing(database: Database) -> None:
+    first = await database.once(REQUEST, AdjustStockResponse, adjust)
+    again = await database.once(REQUEST, AdjustStockResponse, adjust)
+
+    assert again == first
+    assert await effects(database) == 1
+    assert await database.pool.fetchval("SELECT count(*) FROM outbox") == 1
+
+
+async def test_repeats_at_the_same_time_have_one_effect(database: Database) -> None:
+    answers = await asyncio.gather(*(database.once(REQUEST, AdjustStockResponse, adjust) for _ in range(20)))
+
+    assert {answer.item.available for answer in answers} == {1}
+    assert await effects(database) == 1
+
+
+async def test_a_refusal_is_stored_and_repeated_even_if_it_would_be_granted_now(database: Database) -> None:
+    for work in (refuse, adjust):
+        with pytest.raises(Refusal) as refusal:
+            await database.once(REQUEST, AdjustStockResponse, work)
+        assert (refusal.value.reason, refusal.value.metadata) == ("OUT_OF_STOCK", {"sku": "A"})
+    assert await effects(database) == 0
+
+
+async def test_an_id_used_for_another_request_is_refused(database: Database) -> None:
+    await database.once(REQUEST, AdjustStockResponse, adjust)
+    other = AdjustStockRequest(request_id="r-1", sku="A", delta=2)
+
+    with pytest.raises(Refusal) as refusal:
+        await database.once(other, AdjustStockResponse, adjust)
+    assert refusal.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_a_failure_leaves_nothing_so_that_a_repeat_starts_anew(database: Database) -> None:
+    async def fail(tx: Transaction) -> AdjustStockResponse:
+        await adjust(tx)
+        raise Outage("the power went")
+
+    with pytest.raises(Outage):
+        await database.once(REQUEST, AdjustStockResponse, fail)
+    assert await effects(database) == 0
+
+    await database.once(REQUEST, AdjustStockResponse, adjust)
+    assert await effects(database) == 1
+
+
+async def test_an_event_is_handled_once_per_durable(database: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        await adjust(tx)
+
+    for durable in ("a_Created", "a_Created", "b_Created"):
+        await database.once_per_event(durable, "event-1")(work)
+
+    assert await effects(database) == 2
+
+
+async def test_a_request_id_cannot_pass_for_an_event(database: Database) -> None:
+    forged = AdjustStockRequest(request_id="a_Created/event-1", sku="A")
+    await database.once(forged, AdjustStockResponse, adjust)
+
+    async def work(tx: Transaction) -> None:
+        await adjust(tx)
+
+    await database.once_per_event("a_Created", "event-1")(work)
+    assert await effects(database) == 2
