@@ -1,6 +1,7 @@
 """Channels to peers: balanced, kept alive, with deadlines and retries from the contract, and the trace passed on."""
 
 import asyncio
+import importlib
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -9,7 +10,6 @@ from typing import Any
 
 import grpc
 from ensemble.mesh.v1 import command_pb2
-from google.protobuf import descriptor_pool
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -85,16 +85,14 @@ def _service_config(package: str) -> dict[str, Any]:
 
 
 def _repeatable(package: str) -> list[tuple[str, str]]:
-    service = package.rpartition(".")[0].rpartition(".")[2]
-    file = f"{package.replace('.', '/')}/{service}_service.proto"
-    found: list[tuple[str, str]] = []
-    for name, descriptor in descriptor_pool.Default().FindFileByName(file).services_by_name.items():
-        found += [
-            (f"{package}.{name}", method.path.rpartition("/")[2])
-            for method in contract.methods(descriptor)
-            if method.retry != command_pb2.RETRY_UNSPECIFIED
-        ]
-    return found
+    service = package.split(".")[-2]
+    generated = importlib.import_module(f"{package}.{service}_service_pb2")
+    return [
+        (descriptor.full_name, method.path.rpartition("/")[2])
+        for descriptor in generated.DESCRIPTOR.services_by_name.values()
+        for method in contract.methods(descriptor)
+        if method.retry != command_pb2.RETRY_UNSPECIFIED
+    ]
 
 
 class UnaryClientInterceptor(grpc.aio.UnaryUnaryClientInterceptor):

@@ -43,10 +43,10 @@ def test_nothing_balances_with_nothing() -> None:
     ("change", "line"),
     [
         ({"charges": 4}, "charges for completed orders"),
-        ({"charged_money": {"EUR": 850 + 2490}}, "money charged, minor units of EUR"),
-        ({"charged_money": {"EUR": 850 + 2 * 2490, "USD": 1}}, "money charged, minor units of USD"),
-        ({"stock": {"MUG-RED": 9, "KETTLE-1": 9}}, "stock taken of KETTLE-1"),
-        ({"stock": {"MUG-RED": 8, "KETTLE-1": 8}}, "stock taken of MUG-RED"),
+        ({"charged_money": {"EUR": 850 + 2490}}, "EUR charged, in minor units"),
+        ({"charged_money": {"EUR": 850 + 2 * 2490, "USD": 1}}, "USD charged, in minor units"),
+        ({"stock": {"MUG-RED": 9, "KETTLE-1": 9}}, "KETTLE-1 taken from stock"),
+        ({"stock": {"MUG-RED": 8, "KETTLE-1": 8}}, "MUG-RED taken from stock"),
         ({"confirmations": 2}, "confirmations mailed"),
     ],
 )

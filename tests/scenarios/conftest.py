@@ -1,0 +1,36 @@
+"""One running shop for all scenarios, and the two modes."""
+
+import os
+from collections.abc import AsyncGenerator
+
+import pytest
+from shop.customer.v1.customer_service_pb2 import MODE_CHOREOGRAPHED, MODE_ORCHESTRATED, Mode
+
+from tests import shop as shop_
+from tests.shop import Shop
+from tests.spans import Collector, collecting
+
+
+@pytest.fixture(scope="session")
+async def collector() -> AsyncGenerator[Collector]:
+    """An OTLP endpoint that keeps every span."""
+    async with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+async def shop(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> AsyncGenerator[Shop]:
+    """Everything, running, and traced."""
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
+    os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "200"
+    try:
+        async with shop_.opened(tmp_path_factory.mktemp("shop")) as shop:
+            yield shop
+    finally:
+        del os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"], os.environ["OTEL_BSP_SCHEDULE_DELAY"]
+
+
+@pytest.fixture(params=[MODE_ORCHESTRATED, MODE_CHOREOGRAPHED], ids=["orchestrated", "choreographed"])
+def mode(request: pytest.FixtureRequest) -> Mode.ValueType:
+    """Each scenario is played both ways."""
+    return request.param

@@ -1,0 +1,112 @@
+"""The whole of `ensemble up`, as a customer meets it."""
+
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
+from shop.customer.v1 import customer_service_pb2 as pb
+from shop.customer.v1.customer_service_pb2_grpc import CustomerServiceStub
+from shop.inventory.v1.inventory_service_pb2 import AdjustStockRequest, GetStockRequest
+from shop.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
+from shop.orders.v1.order_pb2 import ORDER_STATE_CANCELLED, ORDER_STATE_COMPLETED, CancelReason, OrderState
+from shop.orders.v1.orders_service_pb2_grpc import OrderServiceStub
+from shop.type.v1.money_pb2 import Money
+
+from cli import books
+from cli.books import Books
+from cli.stack.catalogue import deliver
+from cli.stack.layout import SERVICES, Layout
+from cli.stack.local import Plan, Stack, running
+from cli.stack.ports import free_port_base
+from mesh.rpc.channel import Peers, connected
+from tests.purchases import purchase
+
+FINAL = (ORDER_STATE_COMPLETED, ORDER_STATE_CANCELLED)
+
+
+class Shop:
+    """A running stack and a client of it."""
+
+    def __init__(self, stack: Stack, peers: Peers) -> None:
+        self.stack = stack
+        self.customers = CustomerServiceStub(peers.channel("shop.customer.v1.CustomerService"))
+        self.orders = OrderServiceStub(peers.channel("shop.orders.v1.OrderService"))
+        self.inventory = InventoryServiceStub(peers.channel("shop.inventory.v1.InventoryService"))
+        self.sagas = OrchestratorServiceStub(peers.channel("ensemble.orchestrator.v1.OrchestratorService"))
+
+    async def stocked(self, quantity: int) -> str:
+        """A new item of the catalogue, at 5 euros, so that no other test touches its stock."""
+        sku = f"TEST-{uuid.uuid4().hex[:12].upper()}"
+        price = Money(currency="EUR", amount_minor=500)
+        await self.inventory.AdjustStock(
+            AdjustStockRequest(request_id=sku, sku=sku, delta=quantity, name="Test", price=price)
+        )
+        return sku
+
+    async def available(self, sku: str) -> int:
+        return (await self.inventory.GetStock(GetStockRequest(sku=sku))).item.available
+
+    async def place(self, mode: pb.Mode.ValueType, request_id: str | None = None, **wanted: Any) -> pb.Order:
+        """Place an order; see `tests.purchases` for what can be wanted."""
+        request = pb.PlaceOrderRequest(
+            request_id=request_id or uuid.uuid4().hex, mode=mode, purchase=purchase(**wanted)
+        )
+        return (await self.customers.PlaceOrder(request)).order
+
+    async def outcome(self, order: pb.Order) -> pb.Order:
+        """Follow an order until it is final."""
+        return await self.seen(order, lambda current: current.state in FINAL)
+
+    async def seen(self, order: pb.Order, condition: Callable[[pb.Order], bool]) -> pb.Order:
+        """Follow an order until it satisfies a condition. Raises AssertionError if it ends without."""
+        watching = self.customers.WatchOrder(pb.WatchOrderRequest(order_id=order.order_id))
+        try:
+            async for change in watching:
+                if condition(change.order):
+                    return change.order
+        finally:
+            watching.cancel()
+        raise AssertionError(f"order {order.order_id} ended without")
+
+    async def cancel(self, order: pb.Order) -> pb.Order:
+        request = pb.CancelOrderRequest(request_id=uuid.uuid4().hex, order_id=order.order_id)
+        return (await self.customers.CancelOrder(request)).order
+
+    async def ledger(self) -> dict[str, list[dict[str, Any]]]:
+        """What the outside world has on its books."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.stack.state.sandbox_url}/ledger") as answer:
+            return await answer.json()
+
+    async def charge(self, order: pb.Order) -> str | None:
+        """What the gateway says of an order's payment."""
+        found = [each for each in (await self.ledger())["payments"] if order.order_id in each["key"]]
+        assert len(found) <= 1, found
+        return found[0]["state"] if found else None
+
+    async def books(self) -> Books:
+        return await books.read(self.stack.state)
+
+
+def state_of(order: pb.Order) -> tuple[str, str]:
+    """State and reason, by name."""
+    return (
+        OrderState.Name(order.state).removeprefix("ORDER_STATE_"),
+        CancelReason.Name(order.cancel_reason).removeprefix("CANCEL_REASON_"),
+    )
+
+
+@asynccontextmanager
+async def opened(data: Path, **replicas: int) -> AsyncGenerator[Shop]:
+    """Run everything below `data` while open."""
+    said: list[str] = []
+    plan = Plan(data, Layout(free_port_base(), replicas))
+    async with AsyncExitStack() as stack:
+        started = await stack.enter_async_context(running(plan, said.append))
+        targets = {service.package: started.state.services[service.package] for service in SERVICES}
+        shop = Shop(started, await stack.enter_async_context(connected(targets)))
+        await deliver(shop.inventory)
+        yield shop
