@@ -27,7 +27,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 from mesh import contract, telemetry
 from mesh.bus import DEAD_LETTERS, Bus, Stream
 from mesh.database import Database, Once
-from mesh.errors import Outage
+from mesh.errors import Outage, Refusal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.consumer")
 tracer = trace.get_tracer("ensemble.mesh")
@@ -198,9 +198,9 @@ class Consumer:
             self._describe(span, message, headers)
             try:
                 await self._react(message, headers)
-            except Poison as poison:
-                span.set_status(StatusCode.ERROR, str(poison))
-                return "dead", poison
+            except (Poison, Refusal) as no:  # a refusal that the reaction has no fact for stays one
+                span.set_status(StatusCode.ERROR, str(no))
+                return "dead", no
             except Outage as outage:
                 span.set_status(StatusCode.ERROR, str(outage))
                 return "later", outage

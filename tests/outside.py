@@ -1,0 +1,192 @@
+"""The outside world that can go down, and the services that deal with it, at their doors."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from google.protobuf import symbol_database
+from google.protobuf.message import Message
+from shop.notification.v1 import notification_service_pb2 as notification_pb
+from shop.payment.v1 import payment_service_pb2 as payment_pb
+from shop.payment.v1.payment_pb2 import Payment
+from shop.shipping.v1 import shipping_service_pb2 as shipping_pb
+from shop.shipping.v1.shipment_pb2 import Shipment
+from shop.type.v1.money_pb2 import Money
+
+from mesh.database import Database, Once
+from sandbox import ledger, mail, server
+from services.notification import outside as mail_server
+from services.notification.events import NotificationListener
+from services.notification.rpc import NotificationServicer
+from services.payment import outside as gateway
+from services.payment.events import PaymentListener
+from services.payment.rpc import PaymentServicer
+from services.shipping import outside as carrier
+from services.shipping.events import ShippingListener
+from services.shipping.rpc import ShippingServicer
+from tests.purchases import purchase
+
+ORDER = "0193a8b0-0000-7000-8000-000000000001"
+TOTAL = Money(currency="EUR", amount_minor=1999)
+CALL: Any = None
+"""The context of a call, which no method looks at."""
+
+
+class Outside:
+    """The outside world at fixed addresses, with a ledger that outlives its outages."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._http_port, self._smtp_port = _free_port(), _free_port()
+        self._open = AsyncExitStack()
+        self.book: ledger.Ledger
+
+    async def begin(self) -> None:
+        self.book = self._open.enter_context(ledger.opened(self._path))
+        await self._open.enter_async_context(mail.served(self.book, _listener(self._smtp_port), 1))
+        await self._open.enter_async_context(server.served(self.book, _listener(self._http_port), 1))
+
+    async def end(self) -> None:
+        await self._open.aclose()
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self._http_port}"
+
+    @property
+    def smtp_url(self) -> str:
+        return f"smtp://127.0.0.1:{self._smtp_port}"
+
+    def rows(self, table: Literal["payments", "shipments", "mails"], column: str) -> list[Any]:
+        """One column of a book, in the order of arrival."""
+        return [row[column] for row in self.book.rows(table)]
+
+
+class Service:
+    """One service with its own database, at its doors."""
+
+    name: ClassVar[str]
+    table: ClassVar[str]
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def hear(self, react: Callable[[Any, Once], Awaitable[None]], fact: Message, event_id: str = "e-1") -> None:
+        """Have the event door react to a fact."""
+        await react(fact, self.database.once_per_event(type(fact).__name__, event_id))
+
+    async def facts(self) -> list[Any]:
+        """Everything announced so far, in order."""
+        rows = await self.database.pool.fetch("SELECT headers, payload FROM outbox ORDER BY id")
+        symbols = symbol_database.Default()
+        return [symbols.GetSymbol(row["headers"]["ce-type"]).FromString(row["payload"]) for row in rows]
+
+    async def let_a_minute_pass(self) -> None:
+        """Make every intent look as if it had been left alone for a minute."""
+        minute = f"UPDATE {self.table} SET attempted_at = attempted_at - interval '61 seconds'"  # noqa: S608
+        await self.database.pool.execute(minute)
+
+
+class PaymentService(Service):
+    """Payment."""
+
+    name = table = "payment"
+
+    def __init__(self, database: Database, gateway: gateway.HttpGateway) -> None:
+        super().__init__(database)
+        self._gateway = gateway
+        self._rpc = PaymentServicer(database, gateway)
+        self.events = PaymentListener(database, gateway)
+
+    async def charge(self, token: str = "tok_visa", request_id: str = "do", **changes: Any) -> Payment:
+        request = payment_pb.ProcessPaymentRequest(
+            request_id=request_id, payment_id="p-1", order_id=ORDER, amount=TOTAL, payment_token=token
+        )
+        request.MergeFrom(payment_pb.ProcessPaymentRequest(**changes))
+        return (await self._rpc.ProcessPayment(request, CALL)).payment
+
+    async def refund(self, request_id: str = "undo") -> Payment:
+        request = payment_pb.RefundPaymentRequest(request_id=request_id, payment_id="p-1", order_id=ORDER)
+        return (await self._rpc.RefundPayment(request, CALL)).payment
+
+    async def now(self) -> Payment:
+        return (await self._rpc.GetPayment(payment_pb.GetPaymentRequest(payment_id="p-1"), CALL)).payment
+
+    async def sweep(self) -> None:
+        await gateway.settle_orphans(self.database, self._gateway)
+
+
+class ShippingService(Service):
+    """Shipping."""
+
+    name, table = "shipping", "shipment"
+
+    def __init__(self, database: Database, carrier: carrier.HttpCarrier) -> None:
+        super().__init__(database)
+        self._carrier = carrier
+        self._rpc = ShippingServicer(database, carrier)
+        self.events = ShippingListener(database, carrier)
+
+    async def ship(self, postcode: str = "10115", request_id: str = "do", quantity: int = 1) -> Shipment:
+        wanted = purchase(quantity=quantity, postcode=postcode)
+        request = shipping_pb.CreateShipmentRequest(
+            request_id=request_id, shipment_id="s-1", order_id=ORDER, items=wanted.items, ship_to=wanted.ship_to
+        )
+        return (await self._rpc.CreateShipment(request, CALL)).shipment
+
+    async def cancel(self, request_id: str = "undo") -> Shipment:
+        request = shipping_pb.CancelShipmentRequest(request_id=request_id, shipment_id="s-1", order_id=ORDER)
+        return (await self._rpc.CancelShipment(request, CALL)).shipment
+
+    async def now(self) -> Shipment:
+        return (await self._rpc.GetShipment(shipping_pb.GetShipmentRequest(shipment_id="s-1"), CALL)).shipment
+
+    async def sweep(self) -> None:
+        await carrier.settle_orphans(self.database, self._carrier)
+
+
+class NotificationService(Service):
+    """Notification."""
+
+    name = table = "notification"
+
+    def __init__(self, database: Database, mailer: mail_server.SmtpMailer) -> None:
+        super().__init__(database)
+        self._mailer = mailer
+        self._rpc = NotificationServicer(database, mailer)
+        self.events = NotificationListener(database, mailer)
+
+    async def send(self, number: int = 1, email: str = "ada@example.com", order_id: str = ORDER) -> int:
+        """Send, and return the state."""
+        request = notification_pb.SendNotificationRequest(
+            request_id=f"do-{number}",
+            notification_id=f"n-{number}",
+            order_id=order_id,
+            email=email,
+            total=TOTAL,
+            tracking="trk_1",
+        )
+        return (await self._rpc.SendNotification(request, CALL)).notification.state
+
+    async def list(self, **request: Any) -> notification_pb.ListNotificationsResponse:
+        return await self._rpc.ListNotifications(notification_pb.ListNotificationsRequest(**request), CALL)
+
+    async def sweep(self) -> None:
+        await mail_server.settle_orphans(self.database, self._mailer)
+
+
+def schema(service: type[Service]) -> str:
+    """The tables of a service."""
+    return resources.files(f"services.{service.name}").joinpath("schema.sql").read_text()
+
+
+def _listener(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))
+
+
+def _free_port() -> int:
+    with _listener(0) as probe:
+        return probe.getsockname()[1]
