@@ -178,9 +178,22 @@ class NotificationService(Service):
         await mail_server.settle_orphans(self.database, self._mailer)
 
 
-def schema(service: type[Service]) -> str:
-    """The tables of a service."""
-    return resources.files(f"services.{service.name}").joinpath("schema.sql").read_text()
+@asynccontextmanager
+async def a_service(
+    service: "Callable[[Database, C], S]", client: AbstractAsyncContextManager[C], foundations: Foundations
+) -> AsyncGenerator[S]:
+    """A service with an empty database, and the client by which it reaches the outside world."""
+    name = service.name
+    schema = resources.files(f"services.{name}").joinpath("schema.sql").read_text()
+    async with Database.open(await foundations.database(), name, schema) as database, client as connected:
+        yield service(database, connected)
+
+
+async def give_up(call: "asyncio.Task[Any]") -> None:
+    """What gRPC does to a call when its client has gone away."""
+    call.cancel()
+    with suppress(asyncio.CancelledError):
+        await call
 
 
 def _listener(port: int) -> socket.socket:

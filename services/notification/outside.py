@@ -8,7 +8,7 @@ from decimal import Decimal
 from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from urllib.parse import urlsplit
 
 import aiosmtplib
@@ -59,8 +59,12 @@ class SmtpMailer:
 
     async def send(self, notification_id: str, order_id: str, confirmation: Confirmation) -> Verdict:
         try:
+            message = _message(notification_id, order_id, confirmation)
+        except ValueError:
+            return Verdict(State.REFUSED)  # no mailbox has such a name
+        try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
-                return await self._transmit(confirmation.email, _message(notification_id, order_id, confirmation))
+                return await self._transmit(confirmation.email, message)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Outage(f"mail server: {type(error).__name__}") from None  # the error itself may name the mailbox
 
@@ -71,7 +75,7 @@ class SmtpMailer:
         try:
             await self._smtp.sendmail(SENDER, [email], message, mail_options=options)
         except (ValueError, aiosmtplib.SMTPNotSupported):
-            return Verdict(State.REFUSED)  # no mailbox of this server has such a name
+            return Verdict(State.REFUSED)  # no mailbox that this server knows has such a name
         except aiosmtplib.SMTPRecipientsRefused as error:
             return _refused(error.recipients[0])
         except aiosmtplib.SMTPDataError as error:
@@ -102,6 +106,9 @@ def _refused(error: aiosmtplib.SMTPResponseException) -> Verdict:
 
 
 def _message(notification_id: str, order_id: str, confirmation: Confirmation) -> bytes:
+    """The mail. Raises ValueError if its address is not a plain one, which SMTP might take for another."""
+    if parseaddr(confirmation.email) != ("", confirmation.email):
+        raise ValueError("not a plain address")
     message = EmailMessage(POLICY)
     message["Message-ID"] = f"<{notification_id}@{DOMAIN}>"
     message["Date"] = format_datetime(datetime.now(UTC))

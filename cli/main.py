@@ -1,0 +1,23 @@
+"""`ensemble`: the commands, wired together."""
+
+import typer
+
+from cli import demo, order, place, saga, stock, up
+from cli.running import EXIT_CODES
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
+    help="One business, two ways for its services to work together: orchestrated and choreographed.",
+)
+app.command(epilog=EXIT_CODES)(up.up)
+app.command(epilog=EXIT_CODES)(demo.demo)
+order.app.command(epilog=EXIT_CODES)(place.place)
+app.add_typer(order.app, name="order")
+app.add_typer(saga.app, name="saga")
+app.command(epilog=EXIT_CODES)(stock.stock)
+
+if __name__ == "__main__":
+    app()

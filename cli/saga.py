@@ -1,0 +1,80 @@
+"""`ensemble saga`: what the orchestrator runs and how far it is."""
+
+from typing import Annotated
+
+import typer
+from ensemble.orchestrator.v1.orchestrator_service_pb2 import GetSagaRequest, ListSagasRequest
+from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
+from ensemble.orchestrator.v1.saga_pb2 import Saga, SagaEntryKind, SagaState
+
+from cli.client import DEFAULT_DATA, Address, Data, Json, Where, connected
+from cli.output import console, print_json, print_json_line, since, styled, table, when, word
+from cli.running import EXIT_CODES, run
+from cli.stack.layout import ORCHESTRATOR
+
+app = typer.Typer(no_args_is_help=True, epilog=EXIT_CODES, help="Look at the sagas of orchestrated orders.")
+
+
+@app.command("list", epilog=EXIT_CODES)
+def list_sagas(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at the most.")] = 20,
+    data: Data = DEFAULT_DATA,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """List sagas, newest first."""
+    run(_list(Where(data, address), limit, as_json))
+
+
+@app.command(epilog=EXIT_CODES)
+def show(
+    saga_id: Annotated[str, typer.Argument(help="Its id, which is the order's id.")],
+    data: Data = DEFAULT_DATA,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Show one saga with its log."""
+    run(_show(Where(data, address), saga_id, as_json))
+
+
+async def _list(where: Where, limit: int, as_json: bool) -> None:
+    async with connected(where, ORCHESTRATOR) as channel:
+        sagas = (await OrchestratorServiceStub(channel).ListSagas(ListSagasRequest(page_size=limit))).sagas
+    if as_json:
+        for saga in sagas:
+            print_json_line(saga)
+        return
+    shown = table("saga", "workflow", "state", "started", "took>")
+    for saga in sagas:
+        took = since(saga.created_at, saga.updated_at)
+        shown.add_row(saga.saga_id, saga.workflow, styled(_state(saga)), when(saga.created_at), took)
+    console.print(shown)
+
+
+async def _show(where: Where, saga_id: str, as_json: bool) -> None:
+    async with connected(where, ORCHESTRATOR) as channel:
+        saga = (await OrchestratorServiceStub(channel).GetSaga(GetSagaRequest(saga_id=saga_id))).saga
+    if as_json:
+        print_json(saga)
+        return
+    console.print(f"saga {saga.saga_id}  {saga.workflow}, version {saga.version}, epoch {saga.epoch}: ", end="")
+    console.print(styled(_state(saga)))
+    console.print(_log(saga))
+
+
+def _log(saga: Saga) -> object:
+    shown = table("#>", "at>", "step", "entry", "reason", "message")
+    for entry in saga.entries:
+        shown.add_row(
+            str(entry.sequence),
+            since(saga.created_at, entry.at),
+            entry.path,
+            word(SagaEntryKind.Name(entry.kind), "SAGA_ENTRY_KIND_"),
+            entry.reason,
+            entry.message,
+        )
+    return shown
+
+
+def _state(saga: Saga) -> str:
+    return word(SagaState.Name(saga.state), "SAGA_STATE_")

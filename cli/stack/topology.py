@@ -1,0 +1,85 @@
+"""What `ensemble up` starts, as data: every process with its command and its settings."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack import nats, postgres
+from cli.stack.layout import SERVICES, Layout, Service
+from cli.stack.program import Program
+
+
+@dataclass(frozen=True)
+class Topology:
+    """All processes of one stack."""
+
+    layout: Layout
+    data: Path
+    passwords: Mapping[str, str]
+    """Of each database role: every service's, and the superuser's."""
+
+    def foundations(self) -> list[Program]:
+        """What the services stand on, the database first."""
+        ports = self.layout.ports
+        return [
+            postgres.program(self.data / "postgres", ports["postgres"], self.passwords[postgres.SUPERUSER]),
+            nats.program(self.data / "nats", ports["nats"], ports["nats monitoring"]),
+            self._sandbox(),
+        ]
+
+    def services(self) -> list[Program]:
+        """Every replica of every service, in start order."""
+        return [self._program(service, replica) for service in SERVICES for replica in self.layout.replicas_of(service)]
+
+    @property
+    def databases(self) -> dict[str, str]:
+        """The database URL of each service."""
+        port = self.layout.ports["postgres"]
+        return {service.name: postgres.url(service.name, self.passwords[service.name], port) for service in SERVICES}
+
+    def _sandbox(self) -> Program:
+        address = self.layout.address("sandbox")
+        settings = {
+            "HTTP_LISTEN": address,
+            "SMTP_LISTEN": self.layout.address("sandbox SMTP"),
+            "LEDGER_PATH": str(self.data / "sandbox" / "ledger.db"),
+        }
+        return Program(
+            name="sandbox",
+            command=_python("sandbox"),
+            address=address,
+            probe=f"http://{address}/health",
+            settings=_environment(settings),
+        )
+
+    def _program(self, service: Service, replica: int) -> Program:
+        address = self.layout.address(service.name, replica)
+        settings = {
+            "LISTEN": address,
+            "DATABASE_URL": self.databases[service.name],
+            **{name: self.layout.outside[scheme] for name, scheme in service.outside.items()},
+        }
+        if service.events:
+            settings["NATS_URL"] = self.layout.nats_url
+        if service.peers:
+            settings["PEERS"] = json.dumps({package: self.layout.targets[package] for package in service.peers})
+        return Program(
+            name=service.name,
+            replica=replica,
+            command=_python(service.module),
+            address=address,
+            probe=f"grpc://{address}",
+            settings=_environment(settings),
+        )
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    complete = {**settings, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
+    return {f"ENSEMBLE_{name}": value for name, value in complete.items()}
+
+
+def _python(module: str) -> tuple[str, ...]:
+    """-P: what happens to lie in the current folder must not be imported in place of ours."""
+    return (sys.executable, "-P", "-m", module)

@@ -1,0 +1,76 @@
+"""`ensemble up`: the whole stack on this machine."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from shop.inventory.v1.inventory_service_pb2_grpc import InventoryServiceStub
+
+from cli.client import DEFAULT_DATA, Where, connected
+from cli.output import console, table
+from cli.running import run
+from cli.stack.catalogue import deliver
+from cli.stack.layout import DEFAULT_PORT_BASE, INVENTORY, Layout, label
+from cli.stack.local import Plan, running
+from cli.stack.state import State
+
+PLACE_ORDER = (
+    """grpcurl -plaintext -d '{"request_id": "my-first-order", "mode": "MODE_ORCHESTRATED", "purchase": """
+    """{"customer_id": "ada", "email": "ada@example.com", "items": [{"sku": "KETTLE-1", "quantity": 1}], """
+    """"payment_token": "tok_visa", "ship_to": {"name": "Ada Lovelace", "street": "Invalidenstr. 1", """
+    """"postcode": "10115", "city": "Berlin", "country": "DE"}}}' \\\n"""
+    """  %s shop.customer.v1.CustomerService/PlaceOrder"""
+)
+
+
+def up(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything is kept.")] = DEFAULT_DATA,
+    port_base: Annotated[int, typer.Option(metavar="N", help="Ports are counted from here.")] = DEFAULT_PORT_BASE,
+    replicas: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=N", help="So many of a service; may be repeated.")
+    ] = None,
+    restart: Annotated[bool, typer.Option(help="Start a process again when it dies.")] = True,
+) -> None:
+    """Start everything on loopback and keep it running until Ctrl-C."""
+    run(_up(Plan(data, _layout(port_base, replicas or []), restart)))
+
+
+def _layout(port_base: int, replicas: list[str]) -> Layout:
+    try:
+        counts = {name: int(count) for name, count in (each.split("=") for each in replicas)}
+    except ValueError:
+        raise typer.BadParameter("--replicas takes NAME=N, for example orders=2") from None
+    try:
+        return Layout(port_base, counts)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+async def _up(plan: Plan) -> None:
+    console.print(f"starting in {plan.data} ...")
+    async with running(plan, console.print) as stack:
+        await fill_shelves(stack.state)
+        _print_addresses(stack.state)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        console.print("stopping ...")
+    console.print("stopped")
+
+
+async def fill_shelves(state: State) -> None:
+    """Deliver the catalogue to a stack, unless it was before."""
+    async with connected(Where(address=state.services[INVENTORY]), INVENTORY) as channel:
+        await deliver(InventoryServiceStub(channel))
+
+
+def _print_addresses(state: State) -> None:
+    shown = table("process", "pid>", "address")
+    for process in state.processes:
+        shown.add_row(label(process.name, process.replica), str(process.pid), process.address)
+    console.print(shown)
+    front_door = next(process.address for process in state.processes if process.name == "customer")
+    console.print("\nEverything is up; Ctrl-C stops it. In another shell:\n")
+    console.print("ensemble order place --mode both --count 20", markup=False)
+    console.print(PLACE_ORDER % front_door, markup=False, soft_wrap=True)

@@ -1,0 +1,54 @@
+"""`python -m orchestrator`: the one module that sees everything."""
+
+import uuid
+from contextlib import AsyncExitStack
+
+from ensemble.orchestrator.v1 import orchestrator_service_pb2 as pb
+from pydantic import SecretStr
+
+from mesh import process
+from mesh.changes import Changes
+from mesh.database import Database
+from mesh.health import Health
+from mesh.rpc.channel import connected
+from mesh.rpc.server import serving
+from mesh.settings import Settings
+from orchestrator.api import OrchestratorServicer
+from orchestrator.clock import MonotonicClock
+from orchestrator.engine import Engine
+from orchestrator.grpc_caller import GrpcCaller
+from orchestrator.postgres import SCHEMA, PostgresStore
+from orchestrator.replica import Replica
+from orchestrator.workflows import WORKFLOWS
+
+SERVICE = pb.DESCRIPTOR.services_by_name["OrchestratorService"]
+
+
+class OrchestratorSettings(Settings):
+    """What the orchestrator is told."""
+
+    listen: str
+    """host:port."""
+    database_url: SecretStr
+    peers: dict[str, str]
+    """gRPC targets of the participants, by proto package."""
+
+
+async def start(settings: OrchestratorSettings, stack: AsyncExitStack) -> None:
+    """The store, the replica over it, and the door."""
+    url = settings.database_url.get_secret_value()
+    database = await stack.enter_async_context(Database.open(url, "orchestrator", SCHEMA))
+    peers = await stack.enter_async_context(connected(settings.peers))
+    versions = [workflow.fingerprint for workflow in WORKFLOWS]
+    # A new id for each start: what an earlier process of ours owned is adopted like anybody's.
+    store = await stack.enter_async_context(PostgresStore(database, str(uuid.uuid4()), versions).writing())
+    changes, clock = Changes(), MonotonicClock()
+    engine = Engine(store, GrpcCaller(peers.channel), clock, on_append=changes.changed)
+    replica = await stack.enter_async_context(Replica(store, engine, WORKFLOWS, clock))
+    servicer = OrchestratorServicer(replica, store, WORKFLOWS, changes)
+    health = Health(rpc=database.answers)
+    await stack.enter_async_context(serving(settings.listen, [(SERVICE, servicer)], health, settings.drain_seconds))
+
+
+if __name__ == "__main__":
+    process.run("orchestrator", OrchestratorSettings, start)

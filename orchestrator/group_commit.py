@@ -1,0 +1,108 @@
+"""Group commit: what many sagas write at the same time goes to the database in one statement."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Generic, Self, TypeVar
+
+import asyncpg
+import structlog
+
+from mesh.database import Connection, Database
+from mesh.errors import Outage
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.group_commit")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BATCH = 500
+"""Items of one statement, at the most."""
+RETRY_S = 0.1
+RETRY_CAP_S = 1.0
+"""Between attempts to reach the database, seconds."""
+TIMEOUT_S = 5.0
+"""After which a connection that does not answer is given up, seconds."""
+REJECTIONS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
+"""What the database, or its client, has against an item: repeating does not help."""
+
+
+class GroupCommit(Generic[Item, Result]):
+    """One writer with a connection of its own; what is submitted while it writes goes into its next statement.
+
+    The statement must be idempotent: after a lost connection it is sent again, as nobody knows whether it was
+    committed.
+    """
+
+    def __init__(
+        self, database: Database, write: Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Result]]]
+    ) -> None:
+        """`write` returns a result for each item, in their order."""
+        self._database = database
+        self._write = write
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._arrived = asyncio.Event()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[Self]:
+        """Write while open. What still waits at the end is given up."""
+        writer = asyncio.create_task(self._run())
+        try:
+            yield self
+        finally:
+            writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await writer
+            for _, result in self._waiting:
+                result.cancel()
+
+    async def submit(self, item: Item) -> Result:
+        """Returns once a commit covers the item, however long the database is away."""
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, result))
+        self._arrived.set()
+        return await result
+
+    async def _run(self) -> None:
+        wait = RETRY_S
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    wait = RETRY_S
+                    await self._serve(connection)
+            except Outage as error:
+                log.warning("database_unreachable", error=str(error), waiting=len(self._waiting))
+            except Exception:
+                log.exception("write_failed", waiting=len(self._waiting))
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, RETRY_CAP_S)
+
+    async def _serve(self, connection: Connection) -> None:
+        # The plans are made once, when the tables may be almost empty, and must suit them when they are large.
+        try:
+            await connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+            while True:
+                while not self._waiting:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                batch = self._waiting[:BATCH]
+                await self._commit(connection, batch)
+                del self._waiting[: len(batch)]
+        finally:
+            connection.terminate()  # nobody knows what it was in the middle of
+
+    async def _commit(self, connection: Connection, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        """Write a batch; one item that the database rejects must not take the others along."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                results = await self._write(connection, [item for item, _ in batch])
+        except REJECTIONS as error:
+            if len(batch) > 1:
+                for each in batch:
+                    await self._commit(connection, [each])
+            elif not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            return
+        for (_, result), value in zip(batch, results, strict=True):
+            if not result.done():
+                result.set_result(value)

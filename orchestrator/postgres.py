@@ -1,0 +1,115 @@
+"""The store in PostgreSQL: many replicas, one truth. Only the database's clock decides."""
+
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Self
+
+from mesh.database import Connection, Database
+from orchestrator import statements
+from orchestrator.group_commit import GroupCommit
+from orchestrator.rows import columns, entry_rows, new_row, record, records, started_record
+from orchestrator.store import LEASE_S, Append, Conflict, Fenced, Listing, NewSaga, Record
+
+SCHEMA = resources.files("orchestrator").joinpath("schema.sql").read_text()
+
+
+class PostgresStore:
+    """The store as one incarnation of a replica uses it."""
+
+    def __init__(self, database: Database, replica_id: str, versions: Collection[str]) -> None:
+        """`replica_id`: a new UUID for each start of a process. `versions`: fingerprints of the sagas deployed here."""
+        self._database = database
+        self.replica_id = replica_id
+        self._versions = list(versions)
+        self._starts = GroupCommit(database, self._write_starts)
+        self._appends = GroupCommit(database, self._write_appends)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[Self]:
+        """Starts and appends are stored while open."""
+        async with self._starts.writing(), self._appends.writing():
+            yield self
+
+    async def start(self, new: NewSaga, *, owned: bool = True) -> Record:
+        """See SagaStore."""
+        stored = await self._starts.submit((new, owned)) or await self.get(new.saga_id)
+        if stored is None or (stored.workflow, stored.input) != (new.workflow, new.input):
+            raise Conflict(new.saga_id)
+        return stored
+
+    async def append(self, append: Append) -> str | None:
+        """See SagaStore."""
+        stored, cancel_reason = await self._appends.submit(append)
+        if not stored:
+            raise Fenced(append.saga_id)
+        return cancel_reason
+
+    async def cancel(self, saga_id: str, reason: str) -> Record | None:
+        """See SagaStore."""
+        async with self._database.connection() as connection:
+            await connection.execute(statements.CANCEL, saga_id, reason)
+        return await self.get(saga_id)
+
+    async def get(self, saga_id: str) -> Record | None:
+        """See SagaStore."""
+        async with self._database.connection() as connection:
+            found = records(await connection.fetch(statements.READ, [saga_id]))
+        return found[0] if found else None
+
+    async def list(self, listing: Listing) -> Sequence[Record]:
+        """See SagaStore."""
+        states = [state.value for state in listing.states]
+        created_at, saga_id = listing.after or (None, None)
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                statements.LIST, states, listing.blocked, self._versions, created_at, saga_id, listing.size
+            )
+        return [record(row, row["updated_at"]) for row in rows]
+
+    async def claim(self, limit: int) -> Sequence[Record]:
+        """See SagaStore."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(statements.CLAIM, self.replica_id, self._versions, limit)
+            return records(await connection.fetch(statements.READ, [row["saga_id"] for row in rows])) if rows else []
+
+    async def owned(self) -> Sequence[str]:
+        """See SagaStore."""
+        async with self._database.connection() as connection:
+            return [row["saga_id"] for row in await connection.fetch(statements.OWNED, self.replica_id)]
+
+    async def renew(self) -> None:
+        """See SagaStore."""
+        async with self._database.connection() as connection:
+            await connection.execute(statements.RENEW, self.replica_id, LEASE_S)
+
+    async def release(self) -> None:
+        """See SagaStore."""
+        async with self._database.connection() as connection:
+            await connection.execute(statements.RELEASE, self.replica_id)
+
+    async def _write_starts(
+        self, connection: Connection, batch: Sequence[tuple[NewSaga, bool]]
+    ) -> Sequence[Record | None]:
+        """A record for each saga that is new."""
+        fresh = {new.saga_id: (new, owned) for new, owned in reversed(batch)}
+        rows = await connection.fetch(
+            statements.START,
+            self.replica_id,
+            *columns([new_row(new, owned=owned) for new, owned in fresh.values()]),
+            *columns([row for new, _ in fresh.values() for row in entry_rows(new.saga_id, new.entries)]),
+        )
+        started = {row["saga_id"]: row for row in rows}
+        return [started_record(new, started.pop(new.saga_id)) if new.saga_id in started else None for new, _ in batch]
+
+    async def _write_appends(
+        self, connection: Connection, batch: Sequence[Append]
+    ) -> Sequence[tuple[bool, str | None]]:
+        rows = await connection.fetch(
+            statements.APPEND,
+            self.replica_id,
+            *columns([(one.saga_id, one.epoch, one.state.value, one.entries[0].sequence) for one in batch]),
+            *columns([row for one in batch for row in entry_rows(one.saga_id, one.entries)]),
+        )
+        results = {row["saga_id"]: (row["stored"], row["cancel_reason"]) for row in rows}
+        return [results[one.saga_id] for one in batch]

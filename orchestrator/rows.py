@@ -1,0 +1,89 @@
+"""Between the rows of the PostgreSQL store and what the orchestrator speaks of."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import asyncpg
+
+from orchestrator.log import Entry, Kind, State
+from orchestrator.store import NewSaga, Record
+
+
+def columns(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+    """The rows as columns, as `unnest` takes them. There is at least one row."""
+    return zip(*rows, strict=True)
+
+
+def new_row(new: NewSaga, *, owned: bool) -> tuple[Any, ...]:
+    """What is stored of a new saga, besides its log."""
+    return new.saga_id, new.workflow, new.version, new.input, new.trace_context, owned
+
+
+def entry_rows(saga_id: str, entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
+    """What is stored of entries; epoch and time are the statement's to say."""
+    return [(saga_id, e.sequence, e.run, e.path, e.kind.value, e.payload, e.reason, e.message) for e in entries]
+
+
+def started_record(new: NewSaga, row: asyncpg.Record) -> Record:
+    """A saga that has just been stored."""
+    at = row["created_at"]
+    return Record(
+        saga_id=new.saga_id,
+        workflow=new.workflow,
+        version=new.version,
+        input=new.input,
+        trace_context=new.trace_context,
+        state=State.RUNNING,
+        owner=row["owner"],
+        epoch=1,
+        attempts=1,
+        cancel_reason=None,
+        created_at=at,
+        updated_at=at,
+        entries=tuple(replace(entry, at=at) for entry in new.entries),
+    )
+
+
+def records(rows: Iterable[asyncpg.Record]) -> list[Record]:
+    """Sagas with their logs, from one row per entry."""
+    found: list[Record] = []
+    for _, group in groupby(rows, lambda row: row["saga_id"]):
+        log = list(group)
+        found.append(record(log[-1], log[-1]["at"], tuple(map(_entry, log))))
+    return found
+
+
+def record(row: asyncpg.Record, updated_at: datetime, entries: tuple[Entry, ...] = ()) -> Record:
+    """A saga, from its row."""
+    return Record(
+        saga_id=row["saga_id"],
+        workflow=row["workflow"],
+        version=row["version"],
+        input=row["input"],
+        trace_context=row["trace_context"],
+        state=State(row["state"]),
+        owner=row["owner"],
+        epoch=row["saga_epoch"],
+        attempts=row["attempts"],
+        cancel_reason=row["cancel_reason"],
+        created_at=row["created_at"],
+        updated_at=updated_at,
+        entries=entries,
+    )
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    return Entry(
+        sequence=row["sequence"],
+        run=row["run"],
+        path=row["path"],
+        kind=Kind(row["kind"]),
+        payload=row["payload"],
+        reason=row["reason"],
+        message=row["message"],
+        epoch=row["epoch"],
+        at=row["at"],
+    )
