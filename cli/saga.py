@@ -1,16 +1,23 @@
 """`ensemble saga`: what the orchestrator runs and how far it is."""
 
+import importlib
+import pkgutil
 from typing import Annotated
 
 import typer
 from ensemble.orchestrator.v1.orchestrator_service_pb2 import GetSagaRequest, ListSagasRequest
 from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 from ensemble.orchestrator.v1.saga_pb2 import Saga, SagaEntryKind, SagaState
+from shop.workflow import v1 as workflows
 
 from cli.client import DEFAULT_DATA, Address, Data, Json, Where, connected
 from cli.output import console, print_json, print_json_line, since, styled, table, when, word
 from cli.running import EXIT_CODES, run
 from cli.stack.layout import ORCHESTRATOR
+
+# A saga's input is an Any: to print it, its type has to be known.
+for module in pkgutil.iter_modules(workflows.__path__):
+    importlib.import_module(f"{workflows.__name__}.{module.name}")
 
 app = typer.Typer(no_args_is_help=True, epilog=EXIT_CODES, help="Look at the sagas of orchestrated orders.")
 

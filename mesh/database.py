@@ -8,12 +8,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from mesh.cloudevents import Event, announce
@@ -52,6 +53,22 @@ CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (id) WHERE sent_at IS NULL;
 """
 """The kit's own tables, in each service's database."""
 
+ANNOUNCE = """
+INSERT INTO outbox (key, stream, subject, headers, payload)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::bytea[])
+"""
+MARK = """
+WITH fresh AS (
+    INSERT INTO handled (key, fingerprint, answer, refusal) VALUES ($1, $2, $3, $4)
+    ON CONFLICT DO NOTHING RETURNING true
+), announced AS (
+    INSERT INTO outbox (key, stream, subject, headers, payload)
+    SELECT * FROM unnest($5::text[], $6::text[], $7::text[], $8::jsonb[], $9::bytea[])
+)
+SELECT count(*) FROM fresh
+"""
+HANDLED = "SELECT fingerprint, answer, refusal FROM handled WHERE key = $1"
+
 _OUTAGES = (
     OSError,
     TimeoutError,
@@ -85,20 +102,15 @@ class Transaction:
         """
         self._events.append(announce(fact, self._source, self._cause))
 
-    async def write_outbox(self) -> bool:
-        """Store the announced facts. True if there were any."""
-        if not self._events:
-            return False
-        await self.connection.execute(
-            "INSERT INTO outbox (key, stream, subject, headers, payload)"
-            " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::bytea[])",
-            [event.key for event in self._events],
-            [event.stream for event in self._events],
-            [event.subject for event in self._events],
-            [event.headers for event in self._events],
-            [event.payload for event in self._events],
-        )
-        return True
+    def facts(self) -> tuple[list[Any], ...]:
+        """The columns of the outbox rows of the announced facts."""
+        names = ("key", "stream", "subject", "headers", "payload")
+        return tuple([getattr(event, name) for event in self._events] for name in names)
+
+    @property
+    def announces(self) -> bool:
+        """Whether any fact was announced."""
+        return bool(self._events)
 
 
 Work = Callable[[Transaction], Awaitable[Response]]
@@ -158,25 +170,25 @@ class Database:
         async with self.transaction() as connection:
             tx = Transaction(connection, self.source, cause)
             yield tx
-            announced = await tx.write_outbox()
-        if announced:
-            self.announced.set()
+            if tx.announces:
+                await connection.execute(ANNOUNCE, *tx.facts())
+        self._wake(tx)
 
     async def once(self, request: Message, response: type[Response], work: Work[Response]) -> Response:
         """Answer a request with a `request_id` once; a repeat gets the first answer, refusals included.
 
         Raises the Refusal that the work raises, after it is stored; Refusal ALREADY_EXISTS if the id was used for
-        another request; Outage if the database does not answer, with nothing stored. Work decides before it
-        writes: what it wrote before a Refusal would be committed with it.
+        another request; Outage if the database does not answer, with nothing stored. What work wrote before it
+        refused is committed with the refusal. Of a repeat everything is rolled back.
         """
         key: str = getattr(request, REQUEST_ID)
-        async with self.announcing(key) as tx:
-            row_key = f"request/{key}"
-            stored = await _mark(tx.connection, row_key, _fingerprint(request))
-            if stored is not None:
-                return _repeat(stored, response)
-            outcome = await _attempt(work, tx)
-            await tx.connection.execute(STORE_OUTCOME, row_key, *_stored(outcome))
+        try:
+            outcome = await self._handle(key, f"request/{key}", _fingerprint(request), work)
+        except _HandledBefore:
+            answer = await self.answered(request, response)
+            if answer is None:
+                raise Outage(f"{key} was handled, but the row is gone; repeat") from None
+            return answer
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -194,11 +206,38 @@ class Database:
         """The inbox: handles an event once per durable. Raises Outage if the database does not answer."""
 
         async def once(work: Callable[[Transaction], Awaitable[None]]) -> None:
-            async with self.announcing(event_id) as tx:
-                if await _mark(tx.connection, f"event/{durable}/{event_id}", b"") is None:
-                    await work(tx)
+            async def answering(tx: Transaction) -> Empty:
+                await work(tx)
+                return Empty()
+
+            with suppress(_HandledBefore):
+                outcome = await self._handle(event_id, f"event/{durable}/{event_id}", b"", answering)
+                if isinstance(outcome, Refusal):
+                    raise outcome
 
         return once
+
+    async def _handle(self, cause: str, key: str, fingerprint: bytes, work: Work[Response]) -> Response | Refusal:
+        """Do the work, and mark its key as handled, with its outcome and its facts, in the last statement.
+
+        Marking comes last because that saves a round trip, and may: whoever comes second, even at the same time,
+        finds the mark, and nothing it did is committed. Raises _HandledBefore.
+        """
+        async with self.transaction() as connection:
+            tx = Transaction(connection, self.source, cause)
+            outcome = await _attempt(work, tx)
+            if not await connection.fetchval(MARK, key, fingerprint, *_stored(outcome), *tx.facts()):
+                raise _HandledBefore
+        self._wake(tx)
+        return outcome
+
+    def _wake(self, tx: Transaction) -> None:
+        if tx.announces:
+            self.announced.set()
+
+
+class _HandledBefore(Exception):
+    """The key has been handled: what was done for it again is rolled back."""
 
 
 async def _attempt(work: Work[Response], transaction: Transaction) -> Response | Refusal:
@@ -208,26 +247,8 @@ async def _attempt(work: Work[Response], transaction: Transaction) -> Response |
         return refusal
 
 
-STORE_OUTCOME = "UPDATE handled SET answer = $2, refusal = $3 WHERE key = $1"
-
-
-async def _mark(connection: Connection, key: str, fingerprint: bytes) -> asyncpg.Record | None:
-    """Mark `key` as handled, waiting for whoever is handling it now. Returns the row of an earlier handling."""
-    fresh = await connection.fetchval(
-        "INSERT INTO handled (key, fingerprint) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING true",
-        key,
-        fingerprint,
-    )
-    if fresh:
-        return None
-    row = await _handled(connection, key, fingerprint)
-    if row is None:
-        raise Outage(f"{key} was being handled, but that was rolled back; repeat")
-    return row
-
-
 async def _handled(connection: Connection, key: str, fingerprint: bytes) -> asyncpg.Record | None:
-    row = await connection.fetchrow("SELECT fingerprint, answer, refusal FROM handled WHERE key = $1", key)
+    row = await connection.fetchrow(HANDLED, key)
     if row is not None and row["fingerprint"] != fingerprint:
         request_id = key.removeprefix("request/")
         message = f"request_id {request_id} was used for another request; choose a new one"
@@ -263,7 +284,7 @@ async def _connect(url: str) -> asyncpg.Pool:
     while True:
         try:
             return await asyncpg.create_pool(
-                url, min_size=1, max_size=POOL_SIZE, command_timeout=30, timeout=5, init=_prepare
+                url, min_size=1, max_size=POOL_SIZE, command_timeout=30, timeout=5, init=_prepare, reset=_keep
             )
         except _OUTAGES as error:
             log.warning("database_unreachable", error=repr(error))
@@ -272,6 +293,10 @@ async def _connect(url: str) -> asyncpg.Pool:
 
 async def _prepare(connection: Any) -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def _keep(_connection: Any) -> None:
+    """A connection goes back as it is: nobody changes its session, and resetting it would be a round trip."""
 
 
 async def _close(pool: asyncpg.Pool) -> None:

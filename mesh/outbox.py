@@ -43,7 +43,10 @@ async def _relay(database: Database, bus: Bus) -> None:
         try:
             async with database.connection() as connection:
                 if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-                    await _send_for_ever(connection, database.announced, bus)
+                    try:
+                        await _send_for_ever(connection, database.announced, bus)
+                    finally:
+                        connection.terminate()  # and with it the lock
             await asyncio.sleep(POLL)  # another replica relays
         except Outage as outage:
             log.warning("relay_waits", error=str(outage))

@@ -1,11 +1,12 @@
 """The outside world that can go down, and the services that deal with it, at their doors."""
 
+import asyncio
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from google.protobuf import symbol_database
 from google.protobuf.message import Message
@@ -27,12 +28,16 @@ from services.payment.rpc import PaymentServicer
 from services.shipping import outside as carrier
 from services.shipping.events import ShippingListener
 from services.shipping.rpc import ShippingServicer
+from tests.foundations import Foundations
 from tests.purchases import purchase
 
 ORDER = "0193a8b0-0000-7000-8000-000000000001"
 TOTAL = Money(currency="EUR", amount_minor=1999)
 CALL: Any = None
 """The context of a call, which no method looks at."""
+
+C = TypeVar("C")
+S = TypeVar("S", bound="Service[Any]")
 
 
 class Outside:
@@ -65,14 +70,15 @@ class Outside:
         return [row[column] for row in self.book.rows(table)]
 
 
-class Service:
+class Service(Generic[C]):
     """One service with its own database, at its doors."""
 
     name: ClassVar[str]
     table: ClassVar[str]
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, client: C) -> None:
         self.database = database
+        self._client = client
 
     async def hear(self, react: Callable[[Any, Once], Awaitable[None]], fact: Message, event_id: str = "e-1") -> None:
         """Have the event door react to a fact."""
@@ -90,16 +96,15 @@ class Service:
         await self.database.pool.execute(minute)
 
 
-class PaymentService(Service):
+class PaymentService(Service[gateway.HttpGateway]):
     """Payment."""
 
     name = table = "payment"
 
-    def __init__(self, database: Database, gateway: gateway.HttpGateway) -> None:
-        super().__init__(database)
-        self._gateway = gateway
-        self._rpc = PaymentServicer(database, gateway)
-        self.events = PaymentListener(database, gateway)
+    def __init__(self, database: Database, client: gateway.HttpGateway) -> None:
+        super().__init__(database, client)
+        self._rpc = PaymentServicer(database, client)
+        self.events = PaymentListener(database, client)
 
     async def charge(self, token: str = "tok_visa", request_id: str = "do", **changes: Any) -> Payment:
         request = payment_pb.ProcessPaymentRequest(
@@ -116,19 +121,18 @@ class PaymentService(Service):
         return (await self._rpc.GetPayment(payment_pb.GetPaymentRequest(payment_id="p-1"), CALL)).payment
 
     async def sweep(self) -> None:
-        await gateway.settle_orphans(self.database, self._gateway)
+        await gateway.settle_orphans(self.database, self._client)
 
 
-class ShippingService(Service):
+class ShippingService(Service[carrier.HttpCarrier]):
     """Shipping."""
 
     name, table = "shipping", "shipment"
 
-    def __init__(self, database: Database, carrier: carrier.HttpCarrier) -> None:
-        super().__init__(database)
-        self._carrier = carrier
-        self._rpc = ShippingServicer(database, carrier)
-        self.events = ShippingListener(database, carrier)
+    def __init__(self, database: Database, client: carrier.HttpCarrier) -> None:
+        super().__init__(database, client)
+        self._rpc = ShippingServicer(database, client)
+        self.events = ShippingListener(database, client)
 
     async def ship(self, postcode: str = "10115", request_id: str = "do", quantity: int = 1) -> Shipment:
         wanted = purchase(quantity=quantity, postcode=postcode)
@@ -145,19 +149,18 @@ class ShippingService(Service):
         return (await self._rpc.GetShipment(shipping_pb.GetShipmentRequest(shipment_id="s-1"), CALL)).shipment
 
     async def sweep(self) -> None:
-        await carrier.settle_orphans(self.database, self._carrier)
+        await carrier.settle_orphans(self.database, self._client)
 
 
-class NotificationService(Service):
+class NotificationService(Service[mail_server.SmtpMailer]):
     """Notification."""
 
     name = table = "notification"
 
-    def __init__(self, database: Database, mailer: mail_server.SmtpMailer) -> None:
-        super().__init__(database)
-        self._mailer = mailer
-        self._rpc = NotificationServicer(database, mailer)
-        self.events = NotificationListener(database, mailer)
+    def __init__(self, database: Database, client: mail_server.SmtpMailer) -> None:
+        super().__init__(database, client)
+        self._rpc = NotificationServicer(database, client)
+        self.events = NotificationListener(database, client)
 
     async def send(self, number: int = 1, email: str = "ada@example.com", order_id: str = ORDER) -> int:
         """Send, and return the state."""
@@ -175,17 +178,16 @@ class NotificationService(Service):
         return await self._rpc.ListNotifications(notification_pb.ListNotificationsRequest(**request), CALL)
 
     async def sweep(self) -> None:
-        await mail_server.settle_orphans(self.database, self._mailer)
+        await mail_server.settle_orphans(self.database, self._client)
 
 
 @asynccontextmanager
 async def a_service(
-    service: "Callable[[Database, C], S]", client: AbstractAsyncContextManager[C], foundations: Foundations
+    service: type[S], client: AbstractAsyncContextManager[Any], foundations: Foundations
 ) -> AsyncGenerator[S]:
     """A service with an empty database, and the client by which it reaches the outside world."""
-    name = service.name
-    schema = resources.files(f"services.{name}").joinpath("schema.sql").read_text()
-    async with Database.open(await foundations.database(), name, schema) as database, client as connected:
+    schema = resources.files(f"services.{service.name}").joinpath("schema.sql").read_text()
+    async with Database.open(await foundations.database(), service.name, schema) as database, client as connected:
         yield service(database, connected)
 
 

@@ -107,7 +107,7 @@ def _refused(error: aiosmtplib.SMTPResponseException) -> Verdict:
 
 def _message(notification_id: str, order_id: str, confirmation: Confirmation) -> bytes:
     """The mail. Raises ValueError if its address is not a plain one, which SMTP might take for another."""
-    if parseaddr(confirmation.email) != ("", confirmation.email):
+    if not confirmation.email or parseaddr(confirmation.email) != ("", confirmation.email):
         raise ValueError("not a plain address")
     message = EmailMessage(POLICY)
     message["Message-ID"] = f"<{notification_id}@{DOMAIN}>"

@@ -74,8 +74,8 @@ class Book(Protocol):
         """The order, held until the transaction ends."""
         ...
 
-    async def save(self, order: Order) -> None:
-        """Store the order as it is now."""
+    def save(self, order: Order) -> None:
+        """Have the order stored as it is now, with the transaction."""
         ...
 
 
@@ -86,7 +86,7 @@ async def create_order(book: Book, order: Order) -> tuple[Order, bool]:
     """
     existing = await book.order(order.order_id)
     if existing is None:
-        await book.save(order)
+        book.save(order)
         return order, True
     if existing.state is State.CANCELLED and not existing.lines:
         raise refused("ORDER_CANCELLED", f"order {order.order_id} was cancelled before it was made")
@@ -104,7 +104,7 @@ async def complete_order(book: Book, order_id: str, shipped: Shipped) -> Order:
         raise refused("ORDER_CANCELLED", f"order {order_id} is cancelled", order_id=order_id)
     if order.state is State.PENDING:
         order = replace(order, state=State.COMPLETED, shipped=shipped)
-        await book.save(order)
+        book.save(order)
     return order
 
 
@@ -119,7 +119,7 @@ async def cancel_order(book: Book, order_id: str, reason: Reason) -> Order:
         raise refused("ORDER_COMPLETED", f"order {order_id} is completed", order_id=order_id)
     if order.state is State.PENDING:
         order = replace(order, state=State.CANCELLED, reason=reason)
-        await book.save(order)
+        book.save(order)
     return order
 
 
@@ -136,7 +136,7 @@ async def request_cancel(book: Book, order_id: str, reason: Reason) -> tuple[Ord
     if order.state is not State.PENDING:
         return order, False
     order = replace(order, state=State.CANCELLING, reason=reason)
-    await book.save(order)
+    book.save(order)
     return order, True
 
 
@@ -145,7 +145,7 @@ async def learn(book: Book, order_id: str, fact: str, shipped: Shipped | None = 
     before = await _existing(book, order_id)
     after = after_learning(before, fact, shipped)
     if after != before:
-        await book.save(after)
+        book.save(after)
     return after, after.is_final and not before.is_final
 
 

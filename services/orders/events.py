@@ -53,18 +53,17 @@ class OrderListener:
             book = store.PostgresBook(tx.connection)
             name: str = fact.DESCRIPTOR.name
             order, decided = await core.learn(book, fact.order_id, name, _shipped(fact))
-            await book.record(fact.order_id, name, _detail(fact), source=_source(fact))
-            if not decided:
-                return
-            if order.state is State.COMPLETED:
+            book.record(name, _detail(fact), source=_source(fact))
+            if decided and order.state is State.COMPLETED:
                 tx.announce(OrderCompleted(order_id=fact.order_id, total=_total(order.shipped)))
-                await book.record(fact.order_id, "OrderCompleted")
-            else:
+                book.record("OrderCompleted")
+            elif decided:
                 reason = order.reason.value if order.reason else "UNSPECIFIED"
                 tx.announce(
                     OrderCancelled(order_id=fact.order_id, reason=CancelReason.Value(f"CANCEL_REASON_{reason}"))
                 )
-                await book.record(fact.order_id, "OrderCancelled", reason)
+                book.record("OrderCancelled", reason)
+            await book.write()
 
         await once(work)
         self._changes.changed(fact.order_id)

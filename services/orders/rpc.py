@@ -62,7 +62,8 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
             book = PostgresBook(tx.connection)
             shipped = Shipped(request.tracking, request.total.currency, request.total.amount_minor)
             order = await core.complete_order(book, request.order_id, shipped)
-            await book.record(request.order_id, "OrderCompleted")
+            book.record("OrderCompleted")
+            await book.write()
             return pb.CompleteOrderResponse(order=_order(order))
 
         response = await self._database.once(request, pb.CompleteOrderResponse, work)
@@ -74,7 +75,8 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
             book = PostgresBook(tx.connection)
             reason = Reason(order_pb2.CancelReason.Name(request.reason).removeprefix("CANCEL_REASON_"))
             order = await core.cancel_order(book, request.order_id, reason)
-            await book.record(request.order_id, "OrderCancelled", reason.value)
+            book.record("OrderCancelled", reason.value)
+            await book.write()
             return pb.CancelOrderResponse(order=_order(order))
 
         response = await self._database.once(request, pb.CancelOrderResponse, work)
@@ -110,7 +112,8 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
         lines = tuple(Line(item.sku, item.quantity) for item in purchase.items)
         order = Order(order_id, choreographed, purchase.customer_id, lines)
         created = await core.create_order(book, order)
-        await book.record(order_id, "OrderCreated")
+        book.record("OrderCreated")
+        await book.write()
         return created
 
     async def _story(self, order_id: str) -> Story:
@@ -134,7 +137,8 @@ async def _ask_for_cancel(tx: Transaction, order_id: str, reason: Reason) -> Ord
     book = PostgresBook(tx.connection)
     order, is_new = await core.request_cancel(book, order_id, reason)
     if is_new:
-        await book.record(order_id, "OrderCancelRequested", reason.value)
+        book.record("OrderCancelRequested", reason.value)
+        await book.write()
         tx.announce(orders_facts_pb2.OrderCancelRequested(order_id=order_id, reason=_reason(order)))
     return order
 

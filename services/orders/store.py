@@ -11,16 +11,25 @@ from mesh.database import Connection
 from services.orders.core import Line, Order, Reason, Shipped, State
 
 ORDER = "SELECT * FROM orders WHERE order_id = $1"
-SAVE = """
-INSERT INTO orders (order_id, choreographed, customer_id, skus, quantities, state, reason, learned,
-                    tracking, currency, total_minor, trace, due_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CASE WHEN $2 THEN now() + $13::interval END)
-ON CONFLICT (order_id) DO UPDATE
-SET state = excluded.state, reason = excluded.reason, learned = excluded.learned, tracking = excluded.tracking,
-    currency = excluded.currency, total_minor = excluded.total_minor, updated_at = now()
+WRITE = """
+WITH saved AS (
+    INSERT INTO orders (order_id, choreographed, customer_id, skus, quantities, state, reason, learned,
+                        tracking, currency, total_minor, trace, due_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CASE WHEN $2 THEN now() + $13::interval END)
+    ON CONFLICT (order_id) DO UPDATE
+    SET state = excluded.state, reason = excluded.reason, learned = excluded.learned, tracking = excluded.tracking,
+        currency = excluded.currency, total_minor = excluded.total_minor, updated_at = now()
+)
+INSERT INTO timeline (order_id, source, event, detail)
+SELECT $1, * FROM unnest($14::text[], $15::text[], $16::text[])
+ON CONFLICT DO NOTHING
 """
-RECORD = "INSERT INTO timeline (order_id, source, event, detail) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-TIMELINE = "SELECT * FROM timeline WHERE order_id = $1 ORDER BY id"
+STORY = """
+SELECT orders.*, (
+    SELECT array_agg((at, source, event, detail) ORDER BY id) FROM timeline WHERE timeline.order_id = orders.order_id
+) AS timeline
+FROM orders WHERE order_id = $1
+"""
 PAGE = """
 SELECT * FROM orders
 WHERE ($1::text IS NULL OR state = $1) AND ($2::uuid IS NULL OR order_id < $2)
@@ -63,41 +72,31 @@ class PostgresBook:
         """A new choreographed order is given `fulfilment_seconds` before the watchdog asks for a cancel."""
         self._connection = connection
         self._fulfilment = timedelta(seconds=fulfilment_seconds)
+        self._order: Order | None = None
+        self._entries: list[tuple[str, str, str]] = []
 
     async def order(self, order_id: str) -> Order | None:
         row = await self._connection.fetchrow(f"{ORDER} FOR UPDATE", order_id)
         return None if row is None else _order(row)
 
-    async def save(self, order: Order) -> None:
-        shipped = order.shipped
-        await self._connection.execute(
-            SAVE,
-            order.order_id,
-            order.choreographed,
-            order.customer_id,
-            [line.sku for line in order.lines],
-            [line.quantity for line in order.lines],
-            order.state.value,
-            order.reason.value if order.reason else None,
-            sorted(order.learned),
-            shipped.tracking if shipped else None,
-            shipped.currency if shipped else None,
-            shipped.total_minor if shipped else None,
-            telemetry.inject(),
-            self._fulfilment,
-        )
+    def save(self, order: Order) -> None:
+        self._order = order
 
-    async def record(self, order_id: str, event: str, detail: str = "", source: str = OWN) -> None:
-        """Add to the timeline; what is on it already stays as it is."""
-        await self._connection.execute(RECORD, order_id, source, event, detail)
+    def record(self, event: str, detail: str = "", source: str = OWN) -> None:
+        """Add to the timeline of the order that is saved; what is on it already stays as it is."""
+        self._entries.append((source, event, detail))
+
+    async def write(self) -> None:
+        """Store what was saved and recorded, in one statement."""
+        if self._order is not None:
+            entries = [[entry[column] for entry in self._entries] for column in range(3)]
+            await self._connection.execute(WRITE, *_values(self._order), telemetry.inject(), self._fulfilment, *entries)
 
 
 async def story(connection: Connection, order_id: str) -> Story | None:
     """An order with its timeline, as it is now."""
-    row = await connection.fetchrow(ORDER, order_id)
-    if row is None:
-        return None
-    return _story(row, await connection.fetch(TIMELINE, order_id))
+    row = await connection.fetchrow(STORY, order_id)
+    return None if row is None else _story(row, row["timeline"] or ())
 
 
 async def page(connection: Connection, state: State | None, after: str | None, size: int) -> list[Story]:
@@ -113,9 +112,25 @@ async def overdue(connection: Connection) -> list[tuple[str, dict[str, str]]]:
     return [(str(row["order_id"]), row["trace"]) for row in await connection.fetch(DUE)]
 
 
-def _story(row: asyncpg.Record, timeline: Sequence[asyncpg.Record]) -> Story:
-    entries = tuple(Entry(each["at"], each["source"], each["event"], each["detail"]) for each in timeline)
-    return Story(_order(row), row["created_at"], row["updated_at"], entries)
+def _story(row: asyncpg.Record, timeline: Sequence[tuple[datetime, str, str, str]]) -> Story:
+    return Story(_order(row), row["created_at"], row["updated_at"], tuple(Entry(*entry) for entry in timeline))
+
+
+def _values(order: Order) -> tuple[object, ...]:
+    shipped = order.shipped
+    return (
+        order.order_id,
+        order.choreographed,
+        order.customer_id,
+        [line.sku for line in order.lines],
+        [line.quantity for line in order.lines],
+        order.state.value,
+        order.reason.value if order.reason else None,
+        sorted(order.learned),
+        shipped.tracking if shipped else None,
+        shipped.currency if shipped else None,
+        shipped.total_minor if shipped else None,
+    )
 
 
 def _order(row: asyncpg.Record) -> Order:

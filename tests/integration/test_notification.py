@@ -20,11 +20,11 @@ pytestmark = pytest.mark.integration
 ON_ITS_WAY = OrderShipped(order_id=ORDER, shipment_id="s-1", tracking="trk_1", total=TOTAL, purchase=purchase())
 
 
-
 @pytest.fixture
 async def notification(foundations: Foundations, outside: Outside) -> AsyncGenerator[NotificationService]:
     async with a_service(NotificationService, SmtpMailer.open(outside.smtp_url), foundations) as service:
         yield service
+
 
 async def test_confirmation_names_order_total_and_tracking(notification: NotificationService, outside: Outside) -> None:
     for _ in range(2):
@@ -46,7 +46,7 @@ async def test_many_mails_at_once_arrive_once_each(notification: NotificationSer
 
 
 @pytest.mark.parametrize(
-    "email", ["bounce@example.com", "ad\u00e4@example.com", 'a"b@c', "a@b@c", "<@>", "a\u2028b@example.com"]
+    "email", ["", "bounce@example.com", "ad\u00e4@example.com", 'a"b@c', "a@b@c", "<@>", "a\u2028b@example.com"]
 )
 async def test_mailbox_that_takes_no_mail_is_refused_and_the_next_one_is_served(
     notification: NotificationService, outside: Outside, email: str
@@ -55,7 +55,7 @@ async def test_mailbox_that_takes_no_mail_is_refused_and_the_next_one_is_served(
         with pytest.raises(Refusal) as refusal:
             await notification.send(email=email)
         assert refusal.value.reason == "MAILBOX_REFUSED"
-        assert email not in refusal.value.message
+        assert "@" not in refusal.value.message
 
     assert await notification.send(2) == NOTIFICATION_STATE_SENT
     assert outside.rows("mails", "recipient") == ["ada@example.com"]

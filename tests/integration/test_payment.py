@@ -28,11 +28,11 @@ pytestmark = pytest.mark.integration
 RESERVED = InventoryReserved(order_id=ORDER, reservation_id="r-1", total=TOTAL, purchase=purchase())
 
 
-
 @pytest.fixture
 async def payment(foundations: Foundations, outside: Outside) -> AsyncGenerator[PaymentService]:
     async with a_service(PaymentService, HttpGateway.open(outside.http_url), foundations) as service:
         yield service
+
 
 async def test_repeated_charge_gets_the_first_answer_and_charges_once(
     payment: PaymentService, outside: Outside

@@ -32,11 +32,11 @@ PAID = PaymentProcessed(order_id=ORDER, payment_id="p-1", total=TOTAL, purchase=
 CANCEL = OrderCancelRequested(order_id=ORDER)
 
 
-
 @pytest.fixture
 async def shipping(foundations: Foundations, outside: Outside) -> AsyncGenerator[ShippingService]:
     async with a_service(ShippingService, HttpCarrier.open(outside.http_url), foundations) as service:
         yield service
+
 
 async def test_repeated_booking_gets_the_first_answer_and_books_once(
     shipping: ShippingService, outside: Outside

@@ -29,11 +29,12 @@ READY = b"Everything is up"
 
 
 def is_running(pid: int) -> bool:
+    """Orphans that have ended stay zombies for as long as init likes: they do not run."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return not (stat := Path(f"/proc/{pid}/stat")).exists() or ") Z " not in stat.read_text()
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return True
 
 
 async def until_gone(pids: Iterable[int]) -> None:

@@ -1,7 +1,7 @@
 """What notification decides: every state and action, and what is left of somebody killed in between."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -146,6 +146,12 @@ async def test_two_at_once_and_one_of_them_killed_agree(
     await take_turns([sending(notifications, mailer), sending(notifications, mailer)], turns)
 
     assert notifications.only == after
+
+
+@pytest.mark.parametrize("notification", [SENT, REFUSED])
+@pytest.mark.parametrize("late", [Verdict(State.SENT, NOON + timedelta(seconds=1)), REFUSES])
+async def test_settled_notification_is_not_changed_by_a_late_word(notification: Notification, late: Verdict) -> None:
+    assert await core.settle(MemoryNotifications(notification), "n-1", late) == notification
 
 
 async def test_sweeper_sends_what_nobody_waits_for() -> None:

@@ -196,6 +196,12 @@ async def test_settled_shipment_is_never_asked_about_again(shipment: Shipment) -
     assert carrier.questions == 0
 
 
+@pytest.mark.parametrize("shipment", [SHIPPED, REFUSED, CANCELLED, TOMBSTONE])
+@pytest.mark.parametrize("late", [BOOKS, REFUSES, BARRED])
+async def test_settled_shipment_is_not_changed_by_a_late_word(shipment: Shipment, late: Verdict) -> None:
+    assert await core.settle(MemoryShipments(shipment), "s-1", late) == shipment
+
+
 async def test_cancel_of_a_shipment_that_never_was_refuses_it_for_ever() -> None:
     shipments, carrier = MemoryShipments(), MemoryCarrier()
 
