@@ -156,6 +156,8 @@ class Database:
             async with self.pool.acquire() as connection:
                 yield connection
         except _OUTAGES as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError from error  # a cancel is not lost in what its clean-up ran into
             raise Outage(f"database: {error!r}") from error
 
     @asynccontextmanager

@@ -89,8 +89,7 @@ class GroupCommit(Generic[Item, Result]):
                 await self._commit(connection, batch)
                 del self._waiting[: len(batch)]
         finally:
-            with suppress(asyncpg.InterfaceError):  # it was lost already; a cancel must not be lost with it
-                connection.terminate()  # nobody knows what it was in the middle of
+            connection.terminate()  # nobody knows what it was in the middle of
 
     async def _commit(self, connection: Connection, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         """Write a batch; one item that the database rejects must not take the others along."""

@@ -1,0 +1,38 @@
+"""Documents do not rot: what they name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.documents import DOCUMENTS, ROOT
+
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+ABOUT_LOYALTY = re.compile(r"loyalty")
+"""The example of a service that does not exist."""
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_path_that_is_named_exists(document: Path) -> None:
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", document.read_text())
+    ours = [path for path in named if (ROOT / path.split("/")[0]).exists() and not ABOUT_LOYALTY.search(path)]
+
+    assert [path for path in ours if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_every_make_target_that_is_named_exists(document: Path) -> None:
+    named = set(re.findall(r"(?:`|^|\s)make ([a-z-]+)(?:`|$)", document.read_text(), re.MULTILINE))
+
+    assert named - TARGETS == set()
