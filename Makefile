@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir
 PROTOS = $(shell find proto -name '*.proto' | sort)
 SERVICES = $(shell find proto -name '*_service.proto' | sort)
-CODE := mesh services orchestrator sandbox cli tests tools
+CODE := mesh services orchestrator sandbox cli tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf

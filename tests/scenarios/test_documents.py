@@ -115,7 +115,7 @@ def call(channel: grpc.Channel, pool: DescriptorPool, path: str, body: str) -> s
 def like(answer: str, shown: str) -> bool:
     """Whether an answer says what the document shows: JSON by value, everything else by its lines."""
     if not shown.startswith("{"):
-        return set(answer.splitlines()) <= set(line.strip() for line in shown.splitlines())
+        return set(answer.splitlines()) <= {line.strip() for line in shown.splitlines()}
     return same(json.loads(answer), json.loads(shown))
 
 
