@@ -25,9 +25,11 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from mesh import contract, telemetry
+from mesh.background import ended
 from mesh.bus import DEAD_LETTERS, Bus, Stream
 from mesh.database import Database, Once
 from mesh.errors import Outage, Refusal
+from mesh.validation import violations
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.consumer")
 tracer = trace.get_tracer("ensemble.mesh")
@@ -68,9 +70,8 @@ async def consuming(
     try:
         yield
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*(ended(task) for task in running), return_exceptions=True)
+        await asyncio.gather(*(consumer.settled() for consumer in consumers))
 
 
 class Consumer:
@@ -87,17 +88,18 @@ class Consumer:
 
     async def run(self) -> None:
         await self._bus.connected.wait()
-        try:
-            while True:
-                try:
-                    await self._declare()
-                    await self._pull_for_ever()
-                except (Outage, nats.errors.Error) as error:
-                    log.warning("consumer_waits", durable=self.durable, error=repr(error))
-                    await asyncio.sleep(0.5)
-        finally:
-            if self._in_flight:
-                await asyncio.wait(self._in_flight)
+        while True:
+            try:
+                await self._declare()
+                await self._pull_for_ever()
+            except (Outage, nats.errors.Error) as error:
+                log.warning("consumer_waits", durable=self.durable, error=repr(error))
+                await asyncio.sleep(0.5)
+
+    async def settled(self) -> None:
+        """Returns once the reactions in progress are finished."""
+        if self._in_flight:
+            await asyncio.wait(self._in_flight)
 
     async def _declare(self) -> None:
         await self._bus.ensure(Stream(self._fact.stream, (self._fact.stream_subjects,)))
@@ -223,6 +225,9 @@ class Consumer:
         key = getattr(fact, self._fact.key)
         if self._fact.subject(key) != message.subject:
             raise Poison(f"{self._fact.key} is {key!r}, which is not the subject's")
+        for violation in violations(fact):
+            if violation.field == self._fact.key:  # only the key: a newer fact may hold what we do not know yet
+                raise Poison(f"{violation.field} {violation.description}")
         await self._reaction.react(fact, self._database.once_per_event(self.durable, event_id))
 
     def _describe(self, span: trace.Span, message: Msg, headers: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import structlog
 
+from mesh.background import ended
 from mesh.bus import Bus
 from mesh.database import Connection, Database
 from mesh.errors import Outage
@@ -32,9 +33,7 @@ async def relayed(database: Database, bus: Bus) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        relaying.cancel()
-        with suppress(asyncio.CancelledError):
-            await relaying
+        await ended(relaying)
 
 
 async def _relay(database: Database, bus: Bus) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from mesh import logs, telemetry
+from mesh.background import ended
 from mesh.settings import Settings, load
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.process")
@@ -42,8 +43,7 @@ async def _main(name: str, settings: S, start: Callable[[S, AsyncExitStack], Awa
         starting = asyncio.ensure_future(start(settings, stack))
         await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            starting.cancel()
-            await asyncio.wait({starting})
+            await ended(starting)
             return
         starting.result()
         gc.freeze()  # what lives from start to end need not be scanned again

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 
+from mesh.background import ended
 from mesh.errors import Outage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.sweeper")
@@ -18,9 +19,7 @@ async def swept(every: float, sweep: Callable[[], Awaitable[None]]) -> AsyncGene
     try:
         yield
     finally:
-        sweeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await sweeping
+        await ended(sweeping)
 
 
 async def _sweep(every: float, sweep: Callable[[], Awaitable[None]]) -> None:

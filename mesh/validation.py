@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-ID = re.compile(r"[A-Za-z0-9._/:-]{1,200}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _string_checks(rules: rules_pb2.Rules) -> Iterable[Check]:
     if rules.uuid:
         yield _matches(UUID, "is not a UUID in its canonical form")
     elif rules.id:
-        yield _matches(ID, "is not an id: 1 to 200 of A-Z a-z 0-9 . _ / : -")
+        yield _matches(ID, "is not an id: up to 200 of A-Z a-z 0-9 . _ / : -, beginning with a letter or digit")
     else:
         if rules.string.max_len:
             yield _no_longer(rules.string.max_len)

@@ -11,18 +11,24 @@ from mesh.database import Connection
 from services.orders.core import Line, Order, Reason, Shipped, State
 
 ORDER = "SELECT * FROM orders WHERE order_id = $1"
-WRITE = """
-WITH saved AS (
-    INSERT INTO orders (order_id, choreographed, customer_id, skus, quantities, state, reason, learned,
-                        tracking, currency, total_minor, trace, due_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, CASE WHEN $2 THEN now() + $13::interval END)
-    ON CONFLICT (order_id) DO UPDATE
-    SET state = excluded.state, reason = excluded.reason, learned = excluded.learned, tracking = excluded.tracking,
-        currency = excluded.currency, total_minor = excluded.total_minor, updated_at = now()
+INSERT = """
+WITH told AS (
+    INSERT INTO timeline (order_id, source, event, detail)
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING
 )
-INSERT INTO timeline (order_id, source, event, detail)
-SELECT $1, * FROM unnest($14::text[], $15::text[], $16::text[])
-ON CONFLICT DO NOTHING
+INSERT INTO orders (order_id, state, reason, learned, tracking, currency, total_minor,
+                    choreographed, customer_id, skus, quantities, trace, due_at)
+VALUES ($1, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, CASE WHEN $11 THEN now() + $16::interval END)
+"""
+"""Fails where somebody else has just made the order, or its tombstone: it must not be overwritten unseen."""
+UPDATE = """
+WITH told AS (
+    INSERT INTO timeline (order_id, source, event, detail)
+    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING
+)
+UPDATE orders
+SET state = $5, reason = $6, learned = $7, tracking = $8, currency = $9, total_minor = $10, updated_at = now()
+WHERE order_id = $1
 """
 STORY = """
 SELECT orders.*, (
@@ -72,11 +78,13 @@ class PostgresBook:
         """A new choreographed order is given `fulfilment_seconds` before the watchdog asks for a cancel."""
         self._connection = connection
         self._fulfilment = timedelta(seconds=fulfilment_seconds)
+        self._is_new = False
         self._order: Order | None = None
         self._entries: list[tuple[str, str, str]] = []
 
     async def order(self, order_id: str) -> Order | None:
         row = await self._connection.fetchrow(f"{ORDER} FOR UPDATE", order_id)
+        self._is_new = row is None
         return None if row is None else _order(row)
 
     def save(self, order: Order) -> None:
@@ -88,9 +96,15 @@ class PostgresBook:
 
     async def write(self) -> None:
         """Store what was saved and recorded, in one statement."""
-        if self._order is not None:
-            entries = [[entry[column] for entry in self._entries] for column in range(3)]
-            await self._connection.execute(WRITE, *_values(self._order), telemetry.inject(), self._fulfilment, *entries)
+        if self._order is None:
+            return
+        entries = [[entry[column] for entry in self._entries] for column in range(3)]
+        changing = (self._order.order_id, *entries, *_changing(self._order))
+        if self._is_new:
+            lasting = (*_lasting(self._order), telemetry.inject(), self._fulfilment)
+            await self._connection.execute(INSERT, *changing, *lasting)
+        else:
+            await self._connection.execute(UPDATE, *changing)
 
 
 async def story(connection: Connection, order_id: str) -> Story | None:
@@ -116,14 +130,9 @@ def _story(row: asyncpg.Record, timeline: Sequence[tuple[datetime, str, str, str
     return Story(_order(row), row["created_at"], row["updated_at"], tuple(Entry(*entry) for entry in timeline))
 
 
-def _values(order: Order) -> tuple[object, ...]:
+def _changing(order: Order) -> tuple[object, ...]:
     shipped = order.shipped
     return (
-        order.order_id,
-        order.choreographed,
-        order.customer_id,
-        [line.sku for line in order.lines],
-        [line.quantity for line in order.lines],
         order.state.value,
         order.reason.value if order.reason else None,
         sorted(order.learned),
@@ -131,6 +140,11 @@ def _values(order: Order) -> tuple[object, ...]:
         shipped.currency if shipped else None,
         shipped.total_minor if shipped else None,
     )
+
+
+def _lasting(order: Order) -> tuple[object, ...]:
+    skus, quantities = [line.sku for line in order.lines], [line.quantity for line in order.lines]
+    return order.choreographed, order.customer_id, skus, quantities
 
 
 def _order(row: asyncpg.Record) -> Order:

@@ -35,7 +35,9 @@ class Rules(_message.Message):
     uuid: _builtins.bool
     """The field is a UUID in its canonical form, and required."""
     id: _builtins.bool
-    """The field is an id that the caller chose, and required: up to 200 of A-Z a-z 0-9 . _ / : -"""
+    """The field is an id that the caller chose, and required: up to 200 of A-Z a-z 0-9 . _ / : -, beginning with a
+    letter or digit.
+    """
     @_builtins.property
     def string(self) -> Global___StringRules:
         """For strings."""

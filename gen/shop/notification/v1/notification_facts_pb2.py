@@ -23,17 +23,20 @@ _sym_db = _symbol_database.Default()
 
 
 from ensemble.mesh.v1 import fact_pb2 as ensemble_dot_mesh_dot_v1_dot_fact__pb2
+from ensemble.mesh.v1 import rules_pb2 as ensemble_dot_mesh_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-shop/notification/v1/notification_facts.proto\x12\x14shop.notification.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\"Z\n\x10NotificationSent\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-shop/notification/v1/notification_facts.proto\x12\x14shop.notification.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\"b\n\x10NotificationSent\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x17\n\x0fnotification_id\x18\x02 \x01(\t:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_idb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.notification.v1.notification_facts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_NOTIFICATIONSENT'].fields_by_name['order_id']._loaded_options = None
+  _globals['_NOTIFICATIONSENT'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_NOTIFICATIONSENT']._loaded_options = None
   _globals['_NOTIFICATIONSENT']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
-  _globals['_NOTIFICATIONSENT']._serialized_start=100
-  _globals['_NOTIFICATIONSENT']._serialized_end=190
+  _globals['_NOTIFICATIONSENT']._serialized_start=130
+  _globals['_NOTIFICATIONSENT']._serialized_end=228
 # @@protoc_insertion_point(module_scope)

@@ -23,32 +23,41 @@ _sym_db = _symbol_database.Default()
 
 
 from ensemble.mesh.v1 import fact_pb2 as ensemble_dot_mesh_dot_v1_dot_fact__pb2
+from ensemble.mesh.v1 import rules_pb2 as ensemble_dot_mesh_dot_v1_dot_rules__pb2
 from shop.orders.v1 import order_pb2 as shop_dot_orders_dot_v1_dot_order__pb2
 from shop.type.v1 import money_pb2 as shop_dot_type_dot_v1_dot_money__pb2
 from shop.type.v1 import purchase_pb2 as shop_dot_type_dot_v1_dot_purchase__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!shop/orders/v1/orders_facts.proto\x12\x0eshop.orders.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\x1a\x1ashop/orders/v1/order.proto\x1a\x18shop/type/v1/money.proto\x1a\x1bshop/type/v1/purchase.proto\"g\n\x0cOrderCreated\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12(\n\x08purchase\x18\x02 \x01(\x0b\x32\x16.shop.type.v1.Purchase:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"s\n\x14OrderCancelRequested\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.shop.orders.v1.CancelReason:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"c\n\x0eOrderCompleted\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\"\n\x05total\x18\x02 \x01(\x0b\x32\x13.shop.type.v1.Money:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"m\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.shop.orders.v1.CancelReason:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!shop/orders/v1/orders_facts.proto\x12\x0eshop.orders.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\x1a\x1ashop/orders/v1/order.proto\x1a\x18shop/type/v1/money.proto\x1a\x1bshop/type/v1/purchase.proto\"o\n\x0cOrderCreated\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12(\n\x08purchase\x18\x02 \x01(\x0b\x32\x16.shop.type.v1.Purchase:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"{\n\x14OrderCancelRequested\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.shop.orders.v1.CancelReason:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"k\n\x0eOrderCompleted\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\"\n\x05total\x18\x02 \x01(\x0b\x32\x13.shop.type.v1.Money:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"u\n\x0eOrderCancelled\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.shop.orders.v1.CancelReason:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_idb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shop.orders.v1.orders_facts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ORDERCREATED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_ORDERCREATED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_ORDERCREATED']._loaded_options = None
   _globals['_ORDERCREATED']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
+  _globals['_ORDERCANCELREQUESTED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_ORDERCANCELREQUESTED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_ORDERCANCELREQUESTED']._loaded_options = None
   _globals['_ORDERCANCELREQUESTED']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
+  _globals['_ORDERCOMPLETED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_ORDERCOMPLETED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_ORDERCOMPLETED']._loaded_options = None
   _globals['_ORDERCOMPLETED']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
+  _globals['_ORDERCANCELLED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_ORDERCANCELLED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_ORDERCANCELLED']._loaded_options = None
   _globals['_ORDERCANCELLED']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
-  _globals['_ORDERCREATED']._serialized_start=165
-  _globals['_ORDERCREATED']._serialized_end=268
-  _globals['_ORDERCANCELREQUESTED']._serialized_start=270
-  _globals['_ORDERCANCELREQUESTED']._serialized_end=385
-  _globals['_ORDERCOMPLETED']._serialized_start=387
-  _globals['_ORDERCOMPLETED']._serialized_end=486
-  _globals['_ORDERCANCELLED']._serialized_start=488
-  _globals['_ORDERCANCELLED']._serialized_end=597
+  _globals['_ORDERCREATED']._serialized_start=195
+  _globals['_ORDERCREATED']._serialized_end=306
+  _globals['_ORDERCANCELREQUESTED']._serialized_start=308
+  _globals['_ORDERCANCELREQUESTED']._serialized_end=431
+  _globals['_ORDERCOMPLETED']._serialized_start=433
+  _globals['_ORDERCOMPLETED']._serialized_end=540
+  _globals['_ORDERCANCELLED']._serialized_start=542
+  _globals['_ORDERCANCELLED']._serialized_end=659
 # @@protoc_insertion_point(module_scope)

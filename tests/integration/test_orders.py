@@ -1,0 +1,64 @@
+"""The Order service over a real database: whoever races, an answered cancel stays."""
+
+from collections.abc import AsyncGenerator
+from importlib import resources
+
+import pytest
+
+from mesh.database import Connection, Database
+from mesh.errors import Outage, Refusal
+from services.orders import core, store
+from services.orders.core import Line, Order, Reason, State
+from services.orders.store import PostgresBook
+from tests.foundations import Foundations
+
+pytestmark = pytest.mark.integration
+
+ORDER = Order("0193a8b0-0000-7000-8000-000000000001", choreographed=False, customer_id="ada", lines=(Line("MUG", 2),))
+
+
+@pytest.fixture
+async def database(foundations: Foundations) -> AsyncGenerator[Database]:
+    schema = resources.files("services.orders").joinpath("schema.sql").read_text()
+    async with Database.open(await foundations.database(), "orders", schema) as database:
+        yield database
+
+
+async def create(book: PostgresBook) -> None:
+    await core.create_order(book, ORDER)
+    book.record("OrderCreated")
+    await book.write()
+
+
+async def cancel(database: Database) -> None:
+    async with database.transaction() as connection:
+        book = PostgresBook(connection)
+        await core.cancel_order(book, ORDER.order_id, Reason.OUT_OF_STOCK)
+        await book.write()
+
+
+class Overtaken(PostgresBook):
+    """A book in which an order is cancelled right after it was looked for."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        super().__init__(connection)
+        self._database = database
+
+    async def order(self, order_id: str) -> Order | None:
+        found = await super().order(order_id)
+        await cancel(self._database)
+        return found
+
+
+async def test_a_create_overtaken_by_its_cancel_is_refused_when_repeated(database: Database) -> None:
+    with pytest.raises(Outage):
+        async with database.transaction() as connection:
+            await create(Overtaken(connection, database))
+
+    with pytest.raises(Refusal, match="cancelled before it was made"):
+        async with database.transaction() as connection:
+            await create(PostgresBook(connection))
+    async with database.connection() as connection:
+        story = await store.story(connection, ORDER.order_id)
+    assert story is not None
+    assert (story.order.state, story.order.reason) == (State.CANCELLED, Reason.OUT_OF_STOCK)
