@@ -26,9 +26,9 @@ class Load:
     postcode: str = "10115"
     email: str = "ada@example.com"
     declined_every: int = 0
-    """Every so manieth pair has its card declined; 0 for none."""
+    """Each Nth pair has its card declined; 0 for none."""
     out_of_stock_every: int = 0
-    """Every so manieth pair asks for more than there is; 0 for none."""
+    """Each Nth pair asks for more than there is; 0 for none."""
 
     def request(self, number: int) -> PlaceOrderRequest:
         """The order of that number; always the same one."""

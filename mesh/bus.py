@@ -13,12 +13,17 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, PubAck, StorageType, StreamConfig
 from nats.js.errors import APIError
 
+from mesh.background import ended
 from mesh.errors import Outage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.bus")
 
 DEAD_LETTERS = "DEAD_LETTERS"
 DAY = 24 * 3600.0
+HEADERS_MAX = 65535
+"""Bytes of headers that JetStream takes."""
+HEADER_RESERVE = 256
+"""Bytes of a message's headers that the client adds itself: the version line, and the stream that is expected."""
 
 
 @dataclass(frozen=True)
@@ -34,56 +39,46 @@ class Stream:
 class Bus:
     """NATS, connected in the background: a process starts and serves RPCs without it."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._stream: JetStreamContext = client.jetstream(timeout=5)
+    def __init__(self) -> None:
+        self._use(Client())
         self.connected = asyncio.Event()
+        """Set from the first connection on."""
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, name: str) -> "AsyncGenerator[Bus]":
         """Connect for as long as this is open, again and again if need be."""
-        client = Client()
-        bus = cls(client)
-        connecting = asyncio.ensure_future(bus._connect(url, name))
+        bus = cls()
+        connecting = asyncio.ensure_future(bus._keep_connected(url, name))
         try:
             yield bus
         finally:
-            connecting.cancel()
-            with suppress(asyncio.CancelledError):
-                await connecting
-            if client.is_connected:
+            await ended(connecting)
+            if bus.client.is_connected:
                 with suppress(nats.errors.Error, TimeoutError):
-                    await client.drain()
+                    await bus.client.drain()
             else:
-                await client.close()
+                await bus.client.close()
 
-    async def _connect(self, url: str, name: str) -> None:
-        async def on_error(error: Exception) -> None:
-            log.warning("bus_error", error=repr(error))
-
+    async def _keep_connected(self, url: str, name: str) -> None:
+        """nats-py reconnects by itself, but gives up for good when the server has sent it an error: begin anew."""
         while True:
-            try:
-                await self._client.connect(
-                    url,
-                    name=name,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.2,  # pyright: ignore[reportArgumentType] - only asyncio.sleep sees it
-                    connect_timeout=2,
-                    ping_interval=5,
-                    max_outstanding_pings=2,
-                    drain_timeout=5,
-                    error_cb=on_error,
-                )
-                break
-            except (nats.errors.Error, OSError, TimeoutError) as error:
-                log.warning("bus_unreachable", error=repr(error))
-                await asyncio.sleep(0.2)
-        self.connected.set()
+            closed = asyncio.Event()
+            client = Client()
+            await _connect(client, url, name, closed)
+            self._use(client)
+            self.connected.set()
+            await closed.wait()
+            log.error("bus_closed", error=repr(client.last_error))
+            await asyncio.sleep(0.2)
+
+    def _use(self, client: Client) -> None:
+        self._client = client
+        self._stream: JetStreamContext = client.jetstream(timeout=5)
 
     @property
     def client(self) -> Client:
-        """The connection itself, for consumers."""
+        """The connection as it is now, for consumers."""
         return self._client
 
     async def answers(self) -> bool:
@@ -117,9 +112,48 @@ class Bus:
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise Outage(f"consumer {config.durable_name}: {error!r}") from error
 
+    def fits(self, payload: bytes, headers: dict[str, str]) -> bool:
+        """Whether the server takes a message of this size. It closes the connection of whoever sends a larger one."""
+        lines = HEADER_RESERVE + sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
+        return lines <= HEADERS_MAX and lines + len(payload) <= self._client.max_payload
+
     async def publish(self, stream: str, subject: str, payload: bytes, headers: dict[str, str]) -> PubAck:
         """Publish and wait until the stream has stored it. Raises Outage otherwise."""
+        if not self.fits(payload, headers):
+            raise Outage(f"publish {subject}: {len(payload)} bytes and their headers are more than the server takes")
         try:
             return await self._stream.publish(subject, payload, timeout=5, stream=stream, headers=dict(headers))
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise Outage(f"publish {subject}: {error!r}") from error
+
+
+async def _connect(client: Client, url: str, name: str, closed: asyncio.Event) -> None:
+    """Connect, however long it takes. `closed` is set when the connection is gone for good."""
+
+    async def on_error(error: Exception) -> None:
+        log.warning("bus_error", error=repr(error))
+
+    async def on_closed() -> None:
+        closed.set()
+
+    while True:
+        try:
+            await client.connect(
+                url,
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.2,  # pyright: ignore[reportArgumentType] - only asyncio.sleep sees it
+                connect_timeout=2,
+                ping_interval=5,
+                max_outstanding_pings=2,
+                drain_timeout=5,
+                error_cb=on_error,
+                closed_cb=on_closed,
+            )
+            return
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            log.warning("bus_unreachable", error=repr(error))
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            await client.close()
+            raise

@@ -95,6 +95,9 @@ class Consumer:
             except (Outage, nats.errors.Error) as error:
                 log.warning("consumer_waits", durable=self.durable, error=repr(error))
                 await asyncio.sleep(0.5)
+            except Exception:  # whatever it is: nobody else would react
+                log.exception("consumer_failed", durable=self.durable)
+                await asyncio.sleep(0.5)
 
     async def settled(self) -> None:
         """Returns once the reactions in progress are finished."""
@@ -157,7 +160,8 @@ class Consumer:
                 message = await subscription.next_msg(timeout=2 * HEARTBEAT + 0.5)
             except (nats.errors.TimeoutError, TimeoutError):
                 return
-            status = (message.headers or {}).get("Status") if not message.data else None
+            # What the server says of the request itself comes to the inbox; a fact keeps its own subject.
+            status = (message.headers or {}).get("Status") if message.subject == subscription.subject else None
             if status == "100":
                 continue
             if status is not None:
@@ -250,16 +254,20 @@ class Consumer:
                 await self._bury(message, str(error))
 
     async def _bury(self, message: Msg, reason: str) -> None:
+        """Into the dead letters, without what it asked of its first stream; too large a one as a pointer to it."""
         sequence = message.metadata.sequence.stream
-        headers = {
-            **(message.headers or {}),
+        letter = {
             "Nats-Msg-Id": f"dead/{self.durable}/{sequence}",
             "Dead-Reason": reason.encode("ascii", "backslashreplace").decode().replace("\n", " ")[:500],
             "Dead-Stream": self._fact.stream,
             "Dead-Sequence": str(sequence),
             "Dead-Deliveries": str(message.metadata.num_delivered),
         }
-        await self._bus.publish(DEAD_LETTERS, f"dead.{self.durable}.{message.subject}", message.data, headers)
+        kept = {name: value for name, value in (message.headers or {}).items() if not name.lower().startswith("nats-")}
+        payload, headers = message.data, {**kept, **letter}
+        if not self._bus.fits(payload, headers):
+            payload, headers = b"", letter
+        await self._bus.publish(DEAD_LETTERS, f"dead.{self.durable}.{message.subject}", payload, headers)
         await message.term()
 
 

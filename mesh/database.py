@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -24,6 +25,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Response = TypeVar("Response", bound=Message)
+Outcome = TypeVar("Outcome", bound=Message | Refusal)
 
 REQUEST_ID = "request_id"
 """The field that every mutating request has."""
@@ -75,10 +77,9 @@ _OUTAGES = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,  # it is starting, shutting down, or somebody cancelled the statement
+    asyncpg.InsufficientResourcesError,  # disk, memory, connections
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a fail-over
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.UniqueViolationError,  # two wrote the same id at once: the repeat finds what the first one wrote
@@ -185,7 +186,7 @@ class Database:
         """
         key: str = getattr(request, REQUEST_ID)
         try:
-            outcome = await self._handle(key, f"request/{key}", _fingerprint(request), work)
+            outcome = await self._handle(key, f"request/{key}", _fingerprint(request), partial(_attempt, work))
         except _HandledBefore:
             answer = await self.answered(request, response)
             if answer is None:
@@ -205,7 +206,11 @@ class Database:
         return None if row is None else _repeat(row, response)
 
     def once_per_event(self, durable: str, event_id: str) -> Once:
-        """The inbox: handles an event once per durable. Raises Outage if the database does not answer."""
+        """The inbox: handles an event once per durable.
+
+        Raises Outage if the database does not answer, and the Refusal that the work raises; either way nothing is
+        stored, so that the event can be handled when it is delivered, or taken from the dead letters, again.
+        """
 
         async def once(work: Callable[[Transaction], Awaitable[None]]) -> None:
             async def answering(tx: Transaction) -> Empty:
@@ -213,13 +218,13 @@ class Database:
                 return Empty()
 
             with suppress(_HandledBefore):
-                outcome = await self._handle(event_id, f"event/{durable}/{event_id}", b"", answering)
-                if isinstance(outcome, Refusal):
-                    raise outcome
+                await self._handle(event_id, f"event/{durable}/{event_id}", b"", answering)
 
         return once
 
-    async def _handle(self, cause: str, key: str, fingerprint: bytes, work: Work[Response]) -> Response | Refusal:
+    async def _handle(
+        self, cause: str, key: str, fingerprint: bytes, work: Callable[[Transaction], Awaitable[Outcome]]
+    ) -> Outcome:
         """Do the work, and mark its key as handled, with its outcome and its facts, in the last statement.
 
         Marking comes last because that saves a round trip, and may: whoever comes second, even at the same time,
@@ -227,7 +232,7 @@ class Database:
         """
         async with self.transaction() as connection:
             tx = Transaction(connection, self.source, cause)
-            outcome = await _attempt(work, tx)
+            outcome = await work(tx)
             if not await connection.fetchval(MARK, key, fingerprint, *_stored(outcome), *tx.facts()):
                 raise _HandledBefore
         self._wake(tx)

@@ -37,7 +37,7 @@ def configure(level: str, style: str = "auto") -> None:
 
 def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The trace, and the words of the story that travel with it as baggage."""
-    event.update(baggage.get_all())
+    event.update({word: value for word, value in baggage.get_all().items() if word not in event})
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = f"{context.trace_id:032x}"

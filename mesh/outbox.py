@@ -28,7 +28,7 @@ UNSENT = "SELECT id, key, stream, subject, headers, payload FROM outbox WHERE se
 
 @asynccontextmanager
 async def relayed(database: Database, bus: Bus) -> AsyncGenerator[None]:
-    """Relay while open; leaving sends what is there, if the bus is."""
+    """Relay while open. What is not sent by then stays in the outbox, for whoever relays next."""
     relaying = asyncio.ensure_future(_relay(database, bus))
     try:
         yield
@@ -49,6 +49,9 @@ async def _relay(database: Database, bus: Bus) -> None:
             await asyncio.sleep(POLL)  # another replica relays
         except Outage as outage:
             log.warning("relay_waits", error=str(outage))
+            await asyncio.sleep(POLL)
+        except Exception:  # whatever it is: without the relay every story would end here
+            log.exception("relay_failed")
             await asyncio.sleep(POLL)
 
 

@@ -34,7 +34,7 @@ class Page:
 def page_of(request: PageRequest) -> Page:
     """The page a request asks for. Raises Refusal INVALID_PAGE_TOKEN for a token we did not make."""
     try:
-        after = base64.urlsafe_b64decode(request.page_token).decode()
+        after = base64.b64decode(request.page_token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         message = "page_token is not one that a list has returned"
         raise Refusal(Kind.INVALID, "INVALID_PAGE_TOKEN", message) from error

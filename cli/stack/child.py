@@ -131,14 +131,14 @@ class Child:
             )
 
     async def _end(self, process: Process) -> None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # it may have ended just now, of itself
             process.send_signal(self.program.stop_signal)
-        try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            self._report(f"{self.program.label} did not stop within {STOP_SECONDS} s; it is killed")
-            process.kill()
-            await process.wait()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                self._report(f"{self.program.label} did not stop within {STOP_SECONDS} s; it is killed")
+                process.kill()
+        await process.wait()
         self._became(None)
 
     def _became(self, process: Process | None) -> None:

@@ -123,6 +123,8 @@ class _Call:
             request = decode(raw)
         except DecodeError as error:
             raise InvalidRequest([validation.Violation("request", f"cannot be decoded: {error}")]) from error
+        # What the contract does not know has no limits: kept, it would be stored and sent on, however large.
+        request.DiscardUnknownFields()
         if found := validation.violations(request):
             raise InvalidRequest(found)
         return request

@@ -65,6 +65,10 @@ class Shelf(Protocol):
         """Store that a reservation is released and put its lines back."""
         ...
 
+    async def add_item(self, item: StockItem) -> None:
+        """Store a new item."""
+        ...
+
     async def save_item(self, item: StockItem) -> None:
         """Store an item as it is now."""
         ...
@@ -127,7 +131,7 @@ async def adjust_stock(shelf: Shelf, sku: str, delta: int, name: str, price: tup
         raise _out_of_stock(Line(sku, -delta), item.available)
     currency, price_minor = price or (item.currency, item.price_minor)
     item = StockItem(sku, name or item.name, currency, price_minor, item.available + delta)
-    await shelf.save_item(item)
+    await (shelf.add_item(item) if existing is None else shelf.save_item(item))
     return item
 
 

@@ -24,12 +24,9 @@ WITH released AS (
 UPDATE stock SET available = available + line.quantity
 FROM released, unnest(released.skus, released.quantities) AS line (sku, quantity) WHERE stock.sku = line.sku
 """
-SAVE_ITEM = """
-INSERT INTO stock (sku, name, currency, price_minor, available) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (sku) DO UPDATE
-SET name = excluded.name, currency = excluded.currency, price_minor = excluded.price_minor,
-    available = excluded.available
-"""
+ADD_ITEM = "INSERT INTO stock (sku, name, currency, price_minor, available) VALUES ($1, $2, $3, $4, $5)"
+"""Fails where somebody else has just added the item: what they delivered must not be overwritten unseen."""
+SAVE_ITEM = "UPDATE stock SET name = $2, currency = $3, price_minor = $4, available = $5 WHERE sku = $1"
 ITEM = "SELECT * FROM stock WHERE sku = $1"
 PAGE = "SELECT * FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2"
 
@@ -54,6 +51,9 @@ class PostgresShelf:
         # Locks stock in the order of SKUs first, as `stock` does: two releases must not deadlock.
         await self.stock([line.sku for line in reservation.lines])
         await self._connection.execute(PUT_BACK, reservation.reservation_id, reservation.state.value)
+
+    async def add_item(self, item: StockItem) -> None:
+        await self._connection.execute(ADD_ITEM, item.sku, item.name, item.currency, item.price_minor, item.available)
 
     async def save_item(self, item: StockItem) -> None:
         await self._connection.execute(SAVE_ITEM, item.sku, item.name, item.currency, item.price_minor, item.available)

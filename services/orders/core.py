@@ -82,7 +82,8 @@ class Book(Protocol):
 async def create_order(book: Book, order: Order) -> tuple[Order, bool]:
     """Store a new order. Returns it, and whether it is new.
 
-    Refused: ORDER_CANCELLED, if its cancel came first. ALREADY_EXISTS: ORDER_ID_REUSED, if there is another one.
+    Refused: ORDER_CANCELLED, if its cancel came first; ORDER_CHOREOGRAPHED or ORDER_ORCHESTRATED, if it is being
+    fulfilled the other way. ALREADY_EXISTS: ORDER_ID_REUSED, if there is another one.
     """
     existing = await book.order(order.order_id)
     if existing is None:
@@ -93,6 +94,7 @@ async def create_order(book: Book, order: Order) -> tuple[Order, bool]:
     if (existing.customer_id, existing.lines) != (order.customer_id, order.lines):
         message = f"there is another order {order.order_id}; choose a new id"
         raise Refusal(Kind.ALREADY_EXISTS, "ORDER_ID_REUSED", message, order_id=order.order_id)
+    (_of_facts if order.choreographed else _of_saga)(existing)
     return existing, False
 
 
@@ -129,8 +131,7 @@ async def request_cancel(book: Book, order_id: str, reason: Reason) -> tuple[Ord
     Refused: ORDER_COMPLETED, ORDER_ORCHESTRATED.
     """
     order = await _existing(book, order_id)
-    if not order.choreographed:
-        raise refused("ORDER_ORCHESTRATED", f"order {order_id} belongs to a saga: cancel that", order_id=order_id)
+    _of_facts(order)
     if order.state is State.COMPLETED:
         raise refused("ORDER_COMPLETED", f"order {order_id} is completed", order_id=order_id)
     if order.state is not State.PENDING:
@@ -198,3 +199,9 @@ def _of_saga(order: Order) -> None:
     if order.choreographed:
         message = f"order {order.order_id} is choreographed: its outcome follows from the facts"
         raise refused("ORDER_CHOREOGRAPHED", message, order_id=order.order_id)
+
+
+def _of_facts(order: Order) -> None:
+    if not order.choreographed:
+        message = f"order {order.order_id} belongs to a saga: start or cancel that"
+        raise refused("ORDER_ORCHESTRATED", message, order_id=order.order_id)

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 
 import pytest
 from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
+from structlog.testing import capture_logs
 
 from mesh import contract
 from mesh.bus import DEAD_LETTERS, Bus
 from mesh.cloudevents import announce
 from mesh.consumer import Reaction, consuming
 from mesh.database import Database, Once, Transaction
-from mesh.errors import Outage
+from mesh.errors import Outage, Refusal, refused
 from mesh.outbox import relayed
 from tests.eventually import eventually
 from tests.foundations import Foundations
@@ -77,6 +78,7 @@ async def world(foundations: Foundations) -> AsyncGenerator[World]:
         database = await stack.enter_async_context(Database.open(await foundations.database(), "test", SCHEMA))
         bus = await stack.enter_async_context(Bus.open(foundations.nats_url, "test"))
         await stack.enter_async_context(relayed(database, bus))
+        await bus.connected.wait()
         yield World(database, bus, stack)
 
 
@@ -147,7 +149,12 @@ async def test_the_same_event_published_again_is_handled_once(world: World) -> N
         ({"ce-id": "1", "ce-type": "shop.orders.v1.OrderCreated"}, b"\xff\xff", "payload is not a"),
         ({"ce-id": "1", "ce-type": "shop.orders.v1.OrderCreated"}, b"", "order_id is ''"),
         ({"ce-id": "1", "ce-type": "shop.orders.v1.OrderCancelled"}, b"", "ce-type is shop.orders.v1.OrderCancelled"),
+        ({"Status": "100"}, b"", "no ce-id header"),
+        ({"Nats-Expected-Last-Subject-Sequence": "0", "Nats-Expected-Last-Msg-Id": ""}, b"", "no ce-id header"),
+        ({}, b"x" * ((1 << 20) - 300), "no ce-id header"),
+        ({"Padding": "x" * 65_250}, b"", "no ce-id header"),
     ],
+    ids=["bare", "no type", "garbage", "no key", "another type", "like a status", "expectant", "huge", "huge headers"],
 )
 async def test_what_can_never_be_handled_is_buried_with_its_reason(
     world: World, headers: dict[str, str], payload: bytes, reason: str
@@ -163,6 +170,66 @@ async def test_what_can_never_be_handled_is_buried_with_its_reason(
     await eventually(buried)
     await world.announce(order_id)
     await eventually(has_handled(world, [order_id]))  # the consumer goes on
+
+
+async def test_a_dead_letter_that_was_refused_is_handled_when_it_is_sent_again(world: World) -> None:
+    order_id = order_ids(1)[0]
+    event = announce(OrderCreated(order_id=order_id), "test", "cause")
+    handle = world.database.once_per_event("test_OrderCreated", event.headers["ce-id"])
+
+    async def refuse(tx: Transaction) -> None:
+        await tx.connection.execute("INSERT INTO effect VALUES ($1)", order_id)
+        raise refused("NOT_YET", "not yet")
+
+    async def accept(tx: Transaction) -> None:
+        await tx.connection.execute("INSERT INTO effect VALUES ($1)", order_id)
+
+    with pytest.raises(Refusal):
+        await handle(refuse)
+    assert await world.handled() == {}
+
+    await handle(accept)
+    assert await world.handled() == {order_id: 1}
+
+
+async def test_a_connection_that_the_server_closes_for_good_is_opened_anew(world: World) -> None:
+    await world.listen()
+    await eventually(lambda: _exists(world))
+    lost = world.bus.client
+    await lost.publish("too.large", b"x" * lost.max_payload, headers={"with": "headers"})
+    await eventually(lambda: lost.is_closed)
+
+    wanted = order_ids(3)
+    await world.announce(*wanted)
+
+    await eventually(has_handled(world, wanted))
+
+
+async def test_a_fact_that_is_too_large_is_an_outage_and_costs_no_connection(world: World) -> None:
+    await world.listen()
+    await eventually(lambda: _exists(world))
+    client = world.bus.client
+
+    with pytest.raises(Outage, match="more than the server takes"):
+        await world.bus.publish(STREAM, "shop.orders.v1.OrderCreated.1", b"x" * client.max_payload, {"with": "headers"})
+
+    wanted = order_ids(1)
+    await world.announce(*wanted)
+    await eventually(has_handled(world, wanted))
+    assert world.bus.client is client
+
+
+async def test_the_relay_outlives_an_error_that_nobody_foresaw(world: World) -> None:
+    wanted = order_ids(1)
+    await world.listen()
+    await world.database.pool.execute("ALTER TABLE outbox RENAME TO misplaced")
+    with capture_logs() as logs:
+        await eventually(lambda: any(line["event"] == "relay_failed" for line in logs))
+    await world.database.pool.execute("ALTER TABLE misplaced RENAME TO outbox")
+
+    await world.announce(*wanted)
+
+    await eventually(has_handled(world, wanted))
 
 
 async def test_a_bug_in_a_handler_ends_as_a_dead_letter_and_does_not_stop_the_others(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from importlib import resources
 
 import pytest
@@ -82,3 +83,17 @@ async def test_of_many_who_want_the_last_pieces_exactly_one_gets_them(database: 
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
     assert [refusal.reason for refusal in refused] == ["OUT_OF_STOCK"] * 19
     assert await available(database) == 1
+
+
+async def deliver(database: Database, sku: str) -> None:
+    while True:
+        with suppress(Outage):
+            async with database.transaction() as connection:
+                await core.adjust_stock(PostgresShelf(connection), sku, 5, "Teapot", ("EUR", 3900))
+                return
+
+
+async def test_deliveries_of_a_new_item_at_the_same_time_all_count(database: Database) -> None:
+    await asyncio.gather(*(deliver(database, "TEAPOT") for _ in range(8)))
+
+    assert await database.pool.fetchval("SELECT available FROM stock WHERE sku = 'TEAPOT'") == 40

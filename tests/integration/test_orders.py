@@ -1,6 +1,7 @@
 """The Order service over a real database: whoever races, an answered cancel stays."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from importlib import resources
 
 import pytest
@@ -62,3 +63,22 @@ async def test_a_create_overtaken_by_its_cancel_is_refused_when_repeated(databas
         story = await store.story(connection, ORDER.order_id)
     assert story is not None
     assert (story.order.state, story.order.reason) == (State.CANCELLED, Reason.OUT_OF_STOCK)
+
+
+@pytest.mark.parametrize(
+    ("choreographed", "reason"), [(True, "ORDER_CHOREOGRAPHED"), (False, "ORDER_ORCHESTRATED")], ids=["saga", "facts"]
+)
+async def test_an_order_is_not_made_again_for_the_other_mode(
+    database: Database, choreographed: bool, reason: str
+) -> None:
+    first = replace(ORDER, choreographed=choreographed)
+    for _ in range(2):  # a repeat in its own mode is welcome
+        async with database.transaction() as connection:
+            book = PostgresBook(connection)
+            assert (await core.create_order(book, first))[0] == first
+            await book.write()
+
+    with pytest.raises(Refusal) as refusal:
+        async with database.transaction() as connection:
+            await core.create_order(PostgresBook(connection), replace(ORDER, choreographed=not choreographed))
+    assert refusal.value.reason == reason

@@ -29,12 +29,14 @@ class Servicer:
 
     def __init__(self) -> None:
         self.remaining: float | None = None
+        self.size = 0
         self.started = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.release = asyncio.Event()
 
     async def GetStock(self, request: pb.GetStockRequest, context: Any) -> pb.GetStockResponse:
         self.remaining = context.time_remaining()
+        self.size = request.ByteSize()
         match request.sku:
             case "GONE":
                 raise not_found("UNKNOWN_SKU", "there is no item GONE", sku="GONE")
@@ -244,3 +246,12 @@ async def test_a_port_in_use_is_a_clear_error(world: World) -> None:
     with pytest.raises(OSError, match=f"cannot listen on {world.address}"):
         async with serving(world.address, [], Health(rpc), 1):
             pass
+
+
+async def test_what_the_contract_does_not_know_is_dropped_at_the_door(world: World) -> None:
+    request = pb.GetStockRequest(sku="MUG")
+    unknown = b"\xfa\x07\x80\x80\x04" + b"x" * (1 << 16)  # field 127
+    async with grpc.aio.insecure_channel(world.address) as channel:
+        await channel.unary_unary("/shop.inventory.v1.InventoryService/GetStock")(request.SerializeToString() + unknown)
+
+    assert world.servicer.size == request.ByteSize()

@@ -16,7 +16,7 @@ def test_a_page_that_is_not_full_is_the_last() -> None:
     assert page_of(ListStockRequest(page_size=2)).next_token(["A"]) == ""
 
 
-@pytest.mark.parametrize("token", ["x", "____", "AA=="])
+@pytest.mark.parametrize("token", ["x", "____", "AA==", "!!!!"])
 def test_a_token_that_no_list_returned_is_refused(token: str) -> None:
     with pytest.raises(Refusal) as refusal:
         page_of(ListStockRequest(page_token=token))

@@ -37,6 +37,10 @@ class MemoryShelf:
         assert reservation.reservation_id in self.reservations
         self._put(reservation, 1)
 
+    async def add_item(self, item: StockItem) -> None:
+        assert item.sku not in self.items
+        self.items[item.sku] = item
+
     async def save_item(self, item: StockItem) -> None:
         self.items[item.sku] = item
 
