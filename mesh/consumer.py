@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import nats.errors
@@ -36,8 +37,8 @@ tracer = trace.get_tracer("ensemble.mesh")
 
 F = TypeVar("F", bound=Message)
 
-ACK_WAIT = 30.0
-"""Seconds after which a fact whose handler has crashed is delivered again."""
+ACK_WAIT = 5.0
+"""Seconds after which a fact whose handler has crashed, or is slow, is delivered again: handled once all the same."""
 DELAY_MAX = 10.0
 """Seconds between two tries at the most."""
 TRIES_MAX = 10
@@ -46,6 +47,8 @@ IN_FLIGHT = 64
 """Facts of one durable that a process handles at a time."""
 PULL_EXPIRES = 10.0
 HEARTBEAT = 1.0
+GIVE_BACK = 0.4
+"""Seconds that giving back what was not begun may take; less than `mesh.background.AGAIN`."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,20 @@ class Consumer:
                 await self._request(wanted, inbox)
                 await self._receive(subscription, wanted)
         finally:
-            with suppress(nats.errors.Error):
-                await subscription.unsubscribe()
+            await self._give_back(subscription)
+
+    async def _give_back(self, subscription: Subscription) -> None:
+        """Take no more. What has arrived, or is on its way here, is for somebody else: now, not after ACK_WAIT."""
+        draining = asyncio.ensure_future(subscription.drain())
+        with suppress(nats.errors.Error, TimeoutError):
+            async with asyncio.timeout(GIVE_BACK):
+                while not draining.done():
+                    with suppress(nats.errors.TimeoutError):
+                        message = await subscription.next_msg(timeout=0.02)
+                        if message.subject != subscription.subject:
+                            await message.nak()
+        with suppress(nats.errors.Error):
+            await ended(draining)
 
     async def _room(self) -> None:
         while len(self._in_flight) > IN_FLIGHT // 2:
@@ -232,7 +247,8 @@ class Consumer:
         for violation in violations(fact):
             if violation.field == self._fact.key:  # only the key: a newer fact may hold what we do not know yet
                 raise Poison(f"{violation.field} {violation.description}")
-        await self._reaction.react(fact, self._database.once_per_event(self.durable, event_id))
+        once = self._database.once_per_event(self.durable, event_id, _announced_at(headers))
+        await self._reaction.react(fact, once)
 
     def _describe(self, span: trace.Span, message: Msg, headers: dict[str, str]) -> None:
         if span.is_recording():
@@ -269,6 +285,16 @@ class Consumer:
             payload, headers = b"", letter
         await self._bus.publish(DEAD_LETTERS, f"dead.{self.durable}.{message.subject}", payload, headers)
         await message.term()
+
+
+def _announced_at(headers: dict[str, str]) -> datetime:
+    try:
+        at = datetime.fromisoformat(headers["ce-time"])
+    except (KeyError, ValueError) as error:
+        raise Poison("ce-time is no timestamp") from error
+    if at.tzinfo is None:
+        raise Poison("ce-time has no time zone")
+    return at
 
 
 def _delay(deliveries: int) -> float:

@@ -9,6 +9,8 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -115,8 +117,6 @@ class Transaction:
 
 
 Work = Callable[[Transaction], Awaitable[Response]]
-Once = Callable[[Callable[[Transaction], Awaitable[None]]], Awaitable[None]]
-"""Does the work in the transaction that marks a fact as handled; does nothing for a fact handled before."""
 
 
 class Database:
@@ -186,8 +186,8 @@ class Database:
         """
         key: str = getattr(request, REQUEST_ID)
         try:
-            outcome = await self._handle(key, f"request/{key}", _fingerprint(request), partial(_attempt, work))
-        except _HandledBefore:
+            outcome = await self.handle(key, f"request/{key}", _fingerprint(request), partial(_attempt, work))
+        except HandledBefore:
             answer = await self.answered(request, response)
             if answer is None:
                 raise Outage(f"{key} was handled, but the row is gone; repeat") from None
@@ -205,36 +205,23 @@ class Database:
             row = await _handled(connection, f"request/{getattr(request, REQUEST_ID)}", _fingerprint(request))
         return None if row is None else _repeat(row, response)
 
-    def once_per_event(self, durable: str, event_id: str) -> Once:
-        """The inbox: handles an event once per durable.
+    def once_per_event(self, durable: str, event_id: str, announced_at: datetime) -> "Once":
+        """The inbox: handles an event once per durable."""
+        return Once(self, durable, event_id, announced_at)
 
-        Raises Outage if the database does not answer, and the Refusal that the work raises; either way nothing is
-        stored, so that the event can be handled when it is delivered, or taken from the dead letters, again.
-        """
-
-        async def once(work: Callable[[Transaction], Awaitable[None]]) -> None:
-            async def answering(tx: Transaction) -> Empty:
-                await work(tx)
-                return Empty()
-
-            with suppress(_HandledBefore):
-                await self._handle(event_id, f"event/{durable}/{event_id}", b"", answering)
-
-        return once
-
-    async def _handle(
+    async def handle(
         self, cause: str, key: str, fingerprint: bytes, work: Callable[[Transaction], Awaitable[Outcome]]
     ) -> Outcome:
         """Do the work, and mark its key as handled, with its outcome and its facts, in the last statement.
 
         Marking comes last because that saves a round trip, and may: whoever comes second, even at the same time,
-        finds the mark, and nothing it did is committed. Raises _HandledBefore.
+        finds the mark, and nothing it did is committed. Raises HandledBefore.
         """
         async with self.transaction() as connection:
             tx = Transaction(connection, self.source, cause)
             outcome = await work(tx)
             if not await connection.fetchval(MARK, key, fingerprint, *_stored(outcome), *tx.facts()):
-                raise _HandledBefore
+                raise HandledBefore
         self._wake(tx)
         return outcome
 
@@ -243,8 +230,33 @@ class Database:
             self.announced.set()
 
 
-class _HandledBefore(Exception):
+class HandledBefore(Exception):
     """The key has been handled: what was done for it again is rolled back."""
+
+
+@dataclass(frozen=True)
+class Once:
+    """Awaited with work, does it in the transaction that marks a fact as handled by a durable.
+
+    Does nothing for a fact handled before. Raises Outage, with nothing done, if the database does not answer.
+    """
+
+    database: Database
+    durable: str
+    event_id: str
+    announced_at: datetime
+    """When the fact was announced, by the clock of who announced it."""
+
+    async def __call__(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+        async def answering(tx: Transaction) -> Empty:
+            await work(tx)
+            return Empty()
+
+        with suppress(HandledBefore):
+            key = f"event/{self.durable}/{self.event_id}"
+            outcome = await self.database.handle(self.event_id, key, b"", answering)
+            if isinstance(outcome, Refusal):
+                raise outcome
 
 
 async def _attempt(work: Work[Response], transaction: Transaction) -> Response | Refusal:

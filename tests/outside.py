@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -82,7 +83,7 @@ class Service(Generic[C]):
 
     async def hear(self, react: Callable[[Any, Once], Awaitable[None]], fact: Message, event_id: str = "e-1") -> None:
         """Have the event door react to a fact."""
-        await react(fact, self.database.once_per_event(type(fact).__name__, event_id))
+        await react(fact, self.database.once_per_event(type(fact).__name__, event_id, datetime.now(UTC)))
 
     async def facts(self) -> list[Any]:
         """Everything announced so far, in order."""

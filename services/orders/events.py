@@ -53,7 +53,7 @@ class OrderListener:
             book = store.PostgresBook(tx.connection)
             name: str = fact.DESCRIPTOR.name
             order, decided = await core.learn(book, fact.order_id, name, _shipped(fact))
-            book.record(name, _detail(fact), source=_source(fact))
+            book.record(name, _detail(fact), source=_source(fact), at=once.announced_at)
             if decided and order.state is State.COMPLETED:
                 tx.announce(OrderCompleted(order_id=fact.order_id, total=_total(order.shipped)))
                 book.record("OrderCompleted")

@@ -21,7 +21,7 @@ CREATE INDEX IF NOT EXISTS orders_by_state ON orders (state, order_id DESC);
 CREATE TABLE IF NOT EXISTS timeline (
     id       bigint GENERATED ALWAYS AS IDENTITY,
     order_id uuid NOT NULL,
-    at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    at       timestamptz NOT NULL,           -- by the clock of the source
     source   text NOT NULL,
     event    text NOT NULL,
     detail   text NOT NULL,

@@ -13,26 +13,30 @@ from services.orders.core import Line, Order, Reason, Shipped, State
 ORDER = "SELECT * FROM orders WHERE order_id = $1"
 INSERT = """
 WITH told AS (
-    INSERT INTO timeline (order_id, source, event, detail)
-    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING
+    INSERT INTO timeline (order_id, source, event, detail, at)
+    SELECT $1, source, event, detail, coalesce(at, clock_timestamp())
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[]) AS told (source, event, detail, at)
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO orders (order_id, state, reason, learned, tracking, currency, total_minor,
                     choreographed, customer_id, skus, quantities, trace, due_at)
-VALUES ($1, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, CASE WHEN $11 THEN now() + $16::interval END)
+VALUES ($1, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, CASE WHEN $12 THEN now() + $17::interval END)
 """
 """Fails where somebody else has just made the order, or its tombstone: it must not be overwritten unseen."""
 UPDATE = """
 WITH told AS (
-    INSERT INTO timeline (order_id, source, event, detail)
-    SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) ON CONFLICT DO NOTHING
+    INSERT INTO timeline (order_id, source, event, detail, at)
+    SELECT $1, source, event, detail, coalesce(at, clock_timestamp())
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[]) AS told (source, event, detail, at)
+    ON CONFLICT DO NOTHING
 )
 UPDATE orders
-SET state = $5, reason = $6, learned = $7, tracking = $8, currency = $9, total_minor = $10, updated_at = now()
+SET state = $6, reason = $7, learned = $8, tracking = $9, currency = $10, total_minor = $11, updated_at = now()
 WHERE order_id = $1
 """
 STORY = """
 SELECT orders.*, (
-    SELECT array_agg((at, source, event, detail) ORDER BY id) FROM timeline WHERE timeline.order_id = orders.order_id
+    SELECT array_agg((at, source, event, detail) ORDER BY at, id) FROM timeline WHERE timeline.order_id = orders.order_id
 ) AS timeline
 FROM orders WHERE order_id = $1
 """
@@ -80,7 +84,7 @@ class PostgresBook:
         self._fulfilment = timedelta(seconds=fulfilment_seconds)
         self._is_new = False
         self._order: Order | None = None
-        self._entries: list[tuple[str, str, str]] = []
+        self._entries: list[tuple[str, str, str, datetime | None]] = []
 
     async def order(self, order_id: str) -> Order | None:
         row = await self._connection.fetchrow(f"{ORDER} FOR UPDATE", order_id)
@@ -90,15 +94,15 @@ class PostgresBook:
     def save(self, order: Order) -> None:
         self._order = order
 
-    def record(self, event: str, detail: str = "", source: str = OWN) -> None:
-        """Add to the timeline of the order that is saved; what is on it already stays as it is."""
-        self._entries.append((source, event, detail))
+    def record(self, event: str, detail: str = "", source: str = OWN, at: datetime | None = None) -> None:
+        """Add to the timeline of the order that is saved; what is on it already stays as it is. `at`: now if unset."""
+        self._entries.append((source, event, detail, at))
 
     async def write(self) -> None:
         """Store what was saved and recorded, in one statement."""
         if self._order is None:
             return
-        entries = [[entry[column] for entry in self._entries] for column in range(3)]
+        entries = [[entry[column] for entry in self._entries] for column in range(4)]
         changing = (self._order.order_id, *entries, *_changing(self._order))
         if self._is_new:
             lasting = (*_lasting(self._order), telemetry.inject(), self._fulfilment)

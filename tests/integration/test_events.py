@@ -1,9 +1,11 @@
 """From the outbox to the reaction, over a real broker."""
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import pytest
 from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
@@ -12,7 +14,7 @@ from structlog.testing import capture_logs
 from mesh import contract
 from mesh.bus import DEAD_LETTERS, Bus
 from mesh.cloudevents import announce
-from mesh.consumer import Reaction, consuming
+from mesh.consumer import ACK_WAIT, Reaction, consuming
 from mesh.database import Database, Once, Transaction
 from mesh.errors import Outage, Refusal, refused
 from mesh.outbox import relayed
@@ -104,6 +106,25 @@ async def test_what_is_committed_is_handled_once(world: World) -> None:
     assert max((await world.handled()).values()) == 1
 
 
+async def test_who_leaves_gives_back_at_once_what_was_not_begun(world: World) -> None:
+    wanted = order_ids(2000)
+    reaction = Reaction(OrderCreated, world.listener.react)
+    await world.announce(*wanted)
+    for count in range(100, 1100, 100):
+        async with consuming(world.service, [reaction], world.database, world.bus):
+
+            async def under_way(count: int = count) -> bool:
+                return len(await world.handled()) >= count
+
+            await eventually(under_way)
+
+    await world.listen()
+
+    async with asyncio.timeout(ACK_WAIT / 2):
+        await eventually(has_handled(world, wanted))
+    assert max((await world.handled()).values()) == 1
+
+
 async def test_facts_announced_before_anyone_listens_are_not_lost(world: World) -> None:
     wanted = order_ids(3)
     await world.announce(*wanted)
@@ -175,7 +196,7 @@ async def test_what_can_never_be_handled_is_buried_with_its_reason(
 async def test_a_dead_letter_that_was_refused_is_handled_when_it_is_sent_again(world: World) -> None:
     order_id = order_ids(1)[0]
     event = announce(OrderCreated(order_id=order_id), "test", "cause")
-    handle = world.database.once_per_event("test_OrderCreated", event.headers["ce-id"])
+    handle = world.database.once_per_event("test_OrderCreated", event.headers["ce-id"], datetime.now(UTC))
 
     async def refuse(tx: Transaction) -> None:
         await tx.connection.execute("INSERT INTO effect VALUES ($1)", order_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 
 import pytest
 from shop.inventory.v1.inventory_service_pb2 import AdjustStockRequest, AdjustStockResponse
@@ -89,7 +90,7 @@ async def test_an_event_is_handled_once_per_durable(database: Database) -> None:
         await adjust(tx)
 
     for durable in ("a_Created", "a_Created", "b_Created"):
-        await database.once_per_event(durable, "event-1")(work)
+        await database.once_per_event(durable, "event-1", datetime.now(UTC))(work)
 
     assert await effects(database) == 2
 
@@ -101,5 +102,5 @@ async def test_a_request_id_cannot_pass_for_an_event(database: Database) -> None
     async def work(tx: Transaction) -> None:
         await adjust(tx)
 
-    await database.once_per_event("a_Created", "event-1")(work)
+    await database.once_per_event("a_Created", "event-1", datetime.now(UTC))(work)
     assert await effects(database) == 2
