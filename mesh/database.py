@@ -84,7 +84,6 @@ _OUTAGES = (
     asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a fail-over
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    asyncpg.UniqueViolationError,  # two wrote the same id at once: the repeat finds what the first one wrote
 )
 
 
@@ -152,10 +151,12 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """A connection of the pool. Raises Outage if the database does not answer, also while it is held."""
+        """A connection of the pool. Raises Outage if the database does not answer, also while it is held; Overtaken."""
         try:
             async with self.pool.acquire() as connection:
                 yield connection
+        except asyncpg.UniqueViolationError as error:
+            raise Overtaken(f"database: {error!r}") from error
         except _OUTAGES as error:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise asyncio.CancelledError from error  # a cancel is not lost in what its clean-up ran into
@@ -187,10 +188,10 @@ class Database:
         key: str = getattr(request, REQUEST_ID)
         try:
             outcome = await self.handle(key, f"request/{key}", _fingerprint(request), partial(_attempt, work))
-        except HandledBefore:
+        except (HandledBefore, Overtaken) as other:
             answer = await self.answered(request, response)
             if answer is None:
-                raise Outage(f"{key} was handled, but the row is gone; repeat") from None
+                raise Outage(f"somebody else is at {key}: {other}; repeat") from other
             return answer
         if isinstance(outcome, Refusal):
             raise outcome
@@ -230,6 +231,10 @@ class Database:
             self.announced.set()
 
 
+class Overtaken(Outage):
+    """Somebody else has just written the same id: the repeat finds what they wrote."""
+
+
 class HandledBefore(Exception):
     """The key has been handled: what was done for it again is rolled back."""
 
@@ -253,10 +258,7 @@ class Once:
             return Empty()
 
         with suppress(HandledBefore):
-            key = f"event/{self.durable}/{self.event_id}"
-            outcome = await self.database.handle(self.event_id, key, b"", answering)
-            if isinstance(outcome, Refusal):
-                raise outcome
+            await self.database.handle(self.event_id, f"event/{self.durable}/{self.event_id}", b"", answering)
 
 
 async def _attempt(work: Work[Response], transaction: Transaction) -> Response | Refusal:

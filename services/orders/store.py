@@ -36,7 +36,7 @@ WHERE order_id = $1
 """
 STORY = """
 SELECT orders.*, (
-    SELECT array_agg((at, source, event, detail) ORDER BY at, id) FROM timeline WHERE timeline.order_id = orders.order_id
+    SELECT array_agg((at, source, event, detail) ORDER BY at, id) FROM timeline WHERE order_id = $1
 ) AS timeline
 FROM orders WHERE order_id = $1
 """

@@ -104,3 +104,15 @@ async def test_a_request_id_cannot_pass_for_an_event(database: Database) -> None
 
     await database.once_per_event("a_Created", "event-1", datetime.now(UTC))(work)
     assert await effects(database) == 2
+
+
+async def test_repeats_that_write_the_same_row_at_the_same_time_all_get_the_first_answer(database: Database) -> None:
+    async def write(tx: Transaction) -> AdjustStockResponse:
+        await tx.connection.execute("INSERT INTO made (id) VALUES ('same')")
+        return AdjustStockResponse()
+
+    await database.pool.execute("CREATE TABLE made (id text PRIMARY KEY)")
+
+    answers = await asyncio.gather(*(database.once(REQUEST, AdjustStockResponse, write) for _ in range(20)))
+
+    assert answers == [AdjustStockResponse()] * 20
