@@ -9,7 +9,9 @@ SERVICES = $(shell find proto -name '*_service.proto' | sort)
 CODE := mesh services orchestrator sandbox cli tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Nothing is written outside the checkout.
 export BUF_CACHE_DIR := $(CURDIR)/.cache/buf
+export TMPDIR := $(shell mkdir -p .cache/tmp && cd .cache/tmp && pwd)
 
 .PHONY: help
 help: ## Print this
