@@ -6,10 +6,12 @@ also needs the broker; an outage of the broker must not take the RPCs down.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from mesh.background import ended
 
 EVENTS = "events"
 INTERVAL = 1.0
@@ -43,9 +45,7 @@ class Health:
         try:
             yield
         finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+            await ended(looking)
 
     async def drain(self) -> None:
         """Report NOT_SERVING at every door from now on."""
