@@ -53,6 +53,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     announced_at timestamptz NOT NULL DEFAULT now(),
     sent_at      timestamptz
 );
+CREATE INDEX IF NOT EXISTS handled_at ON handled USING brin (handled_at);
+CREATE INDEX IF NOT EXISTS outbox_sent ON outbox USING brin (sent_at);
 CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (id) WHERE sent_at IS NULL;
 """
 """The kit's own tables, in each service's database."""

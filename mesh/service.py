@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -15,8 +16,12 @@ from mesh.consumer import Reaction, consuming
 from mesh.database import Database
 from mesh.health import Health
 from mesh.outbox import relayed
+from mesh.retention import forget
 from mesh.rpc.server import serving
 from mesh.settings import Settings
+from mesh.sweeper import swept
+
+FORGET_SECONDS = 3600.0
 
 
 class ServiceSettings(Settings):
@@ -54,6 +59,7 @@ def run(name: str, settings_class: type[S], build: Callable[[S, Database, AsyncE
         database = await stack.enter_async_context(Database.open(url, name, schema))
         bus = await stack.enter_async_context(Bus.open(settings.nats_url.get_secret_value(), name))
         doors = await build(settings, database, stack)
+        await stack.enter_async_context(swept(FORGET_SECONDS, partial(forget, database)))
         await stack.enter_async_context(relayed(database, bus))
         await stack.enter_async_context(consuming(name, doors.reactions, database, bus))
 

@@ -15,6 +15,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+EXPORT_SECONDS = 3
+"""After which a collector that does not answer is given up: it must not hold up the end of a process."""
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
@@ -26,7 +28,7 @@ def configured(name: str) -> Generator[None]:
         return
     provider = TracerProvider(resource=Resource.create({"service.name": name, "service.namespace": "ensemble"}))
     provider.add_span_processor(BaggageAttributes())
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(insecure=True)))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(insecure=True, timeout=EXPORT_SECONDS)))
     trace.set_tracer_provider(provider)
     try:
         yield

@@ -103,6 +103,8 @@ def _unpacked(request: pb.StartSagaRequest, workflow: AnySaga) -> Message:
     if found := validation.violations(given):
         message = "; ".join(f"input.{each.field} {each.description}" for each in found)
         raise Refusal(Kind.INVALID, "INVALID_INPUT", message)
+    if getattr(given, workflow.key) != request.saga_id:
+        raise Refusal(Kind.INVALID, "INVALID_INPUT", f"input.{workflow.key} is not the saga_id")
     return given
 
 
@@ -130,12 +132,12 @@ def _blocked(state: saga_pb2.SagaState.ValueType) -> bool | None:
 def _position(after: str) -> tuple[datetime, str]:
     created_at, _, saga_id = after.partition(" ")
     try:
-        at = datetime.fromisoformat(created_at)
-    except ValueError:
+        at = datetime.fromisoformat(created_at).astimezone(UTC)
+    except (ValueError, OverflowError):
         at = None
-    if at is None or at.tzinfo is None or not validation.UUID.fullmatch(saga_id):
+    if at is None or not validation.UUID.fullmatch(saga_id):
         raise Refusal(Kind.INVALID, "INVALID_PAGE_TOKEN", "page_token is not one that a list has returned")
-    return at.astimezone(UTC), saga_id
+    return at, saga_id
 
 
 def _entry(entry: Entry) -> saga_pb2.SagaEntry:

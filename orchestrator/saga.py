@@ -110,6 +110,8 @@ class Saga(Generic[I]):
 
     name: str
     input: type[I]
+    key: str
+    """The field of the input that is the saga's id: nobody runs a saga about somebody else's thing."""
     steps: tuple[Step[I, Message], ...]
 
     def __post_init__(self) -> None:
@@ -152,6 +154,8 @@ def _descriptor(method: contract.Method) -> MethodDescriptor:
 def _faults(saga: AnySaga) -> Iterator[str]:
     if not saga.steps:
         yield "has no steps"
+    if saga.key not in saga.input.DESCRIPTOR.fields_by_name:
+        yield f"its input {saga.input.DESCRIPTOR.full_name} has no field {saga.key}"
     names = [step.name for step in saga.steps]
     yield from (f"{name!r} is no name for a step: it is part of ids" for name in names if not _NAME.fullmatch(name))
     yield from (f"two steps are called {name}" for name in sorted(set(names)) if names.count(name) > 1)

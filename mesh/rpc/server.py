@@ -40,7 +40,8 @@ async def serving(
     Each servicer comes with its descriptor. Leaving reports NOT_SERVING first, then refuses new calls and gives those
     in flight `drain_seconds` to finish. Raises OSError if `listen` cannot be bound.
     """
-    server = grpc.aio.server(interceptors=[ServerInterceptor()], options=OPTIONS)
+    interceptor = ServerInterceptor()
+    server = grpc.aio.server(interceptors=[interceptor], options=OPTIONS)
     names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
     names.append(channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name)
     for descriptor, servicer in servicers:
@@ -56,6 +57,7 @@ async def serving(
     async with health.reported():
         yield port
         await health.drain()
+        interceptor.end_streams()
         await asyncio.shield(server.stop(drain_seconds))
 
 

@@ -1,8 +1,10 @@
 """What happens around every call a process serves: trace, validation, errors as status, one canonical log line."""
 
+import asyncio
 import contextvars
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -44,6 +46,11 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self) -> None:
         self._wrapped: dict[str, Handler] = {}
+        self._streams = Streams()
+
+    def end_streams(self) -> None:
+        """Answer UNAVAILABLE to every stream, now and from now on: whoever follows something, asks another replica."""
+        self._streams.end()
 
     async def intercept_service(
         self,
@@ -56,18 +63,47 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or path.startswith("/grpc."):
             return handler
-        self._wrapped[path] = _wrap(path, handler)
+        self._wrapped[path] = _wrap(path, handler, self._streams)
         return self._wrapped[path]
 
 
-def _wrap(path: str, handler: Handler) -> Handler:
+class Streams:
+    """The tasks that serve streams. A drain would wait for those in vain."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ended = False
+
+    @contextmanager
+    def serving(self) -> Generator[None]:
+        """Count the current task while open. Raises Outage where the streams are ended meanwhile."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - gRPC serves each call in one
+        self._tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._ended:
+                raise Outage("draining") from None
+            raise
+        finally:
+            self._tasks.discard(task)
+
+    def end(self) -> None:
+        """Interrupt them."""
+        self._ended = True
+        for task in self._tasks:
+            task.cancel()
+
+
+def _wrap(path: str, handler: Handler, streams: Streams) -> Handler:
     """The same method, but its request is decoded here, so that bytes that are none get a typed answer too."""
     decode = cast("Decode", handler.request_deserializer)
     encode = handler.response_serializer
     if handler.unary_unary:
         unary = _unary(path, decode, cast("UnaryMethod", handler.unary_unary))
         return grpc.unary_unary_rpc_method_handler(unary, None, encode)
-    stream = _stream(path, decode, cast("StreamMethod", handler.unary_stream))
+    stream = _stream(path, decode, cast("StreamMethod", handler.unary_stream), streams)
     return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
 
@@ -85,12 +121,13 @@ def _unary(path: str, decode: Decode, method: UnaryMethod) -> Any:
     return serve
 
 
-def _stream(path: str, decode: Decode, method: StreamMethod) -> Any:
+def _stream(path: str, decode: Decode, method: StreamMethod, streams: Streams) -> Any:
     async def serve(raw: bytes, context: Context) -> AsyncGenerator[Any]:
         call = _Call(path, context)
         try:
-            async for response in method(call.request(raw, decode), context):
-                yield response
+            with streams.serving():
+                async for response in method(call.request(raw, decode), context):
+                    yield response
         except BaseException as error:
             await call.fail(error)
             raise

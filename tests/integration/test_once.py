@@ -11,6 +11,7 @@ from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
 from mesh.database import Database, Transaction
 from mesh.errors import Outage, Refusal, refused
+from mesh.retention import forget
 from tests.foundations import Foundations
 
 pytestmark = pytest.mark.integration
@@ -104,6 +105,21 @@ async def test_a_request_id_cannot_pass_for_an_event(database: Database) -> None
 
     await database.once_per_event("a_Created", "event-1", datetime.now(UTC))(work)
     assert await effects(database) == 2
+
+
+async def test_what_is_old_enough_is_forgotten_and_nothing_else(database: Database) -> None:
+    await database.once(REQUEST, AdjustStockResponse, adjust)
+    await forget(database)
+    assert await database.pool.fetchval("SELECT count(*) FROM handled") == 1
+
+    await database.pool.execute("UPDATE handled SET handled_at = now() - interval '46 days'")
+    await forget(database)
+    assert await database.pool.fetchval("SELECT count(*) FROM handled") == 0
+    assert await database.pool.fetchval("SELECT count(*) FROM outbox") == 1  # it was never sent
+
+    await database.pool.execute("UPDATE outbox SET sent_at = now() - interval '8 days'")
+    await forget(database)
+    assert await database.pool.fetchval("SELECT count(*) FROM outbox") == 0
 
 
 async def test_repeats_that_write_the_same_row_at_the_same_time_all_get_the_first_answer(database: Database) -> None:

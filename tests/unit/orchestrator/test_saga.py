@@ -13,8 +13,12 @@ from orchestrator.saga import BadSaga, Facts, Saga, Step
 from orchestrator.workflows.place_order import CREATE_SHIPMENT, PLACE_ORDER, RESERVE_STOCK
 
 
+def saga(*steps: Step[PlaceOrder, Any], key: str = "order_id") -> Saga[PlaceOrder]:
+    return Saga("place_order", PlaceOrder, key, steps)
+
+
 def with_step(change: Callable[[Step[Any, Any]], Step[Any, Any]]) -> Callable[[], object]:
-    return lambda: Saga("broken", PlaceOrder, (change(RESERVE_STOCK), CREATE_SHIPMENT))
+    return lambda: saga(change(RESERVE_STOCK), CREATE_SHIPMENT)
 
 
 def first(facts: Facts[PlaceOrder]) -> inventory.ReserveStockRequest:
@@ -24,8 +28,11 @@ def first(facts: Facts[PlaceOrder]) -> inventory.ReserveStockRequest:
 @pytest.mark.parametrize(
     ("declare", "complaint"),
     [
-        (lambda: Saga("empty", PlaceOrder, ()), "has no steps"),
-        (lambda: Saga("twice", PlaceOrder, (RESERVE_STOCK, RESERVE_STOCK)), "two steps are called reserve_stock"),
+        (lambda: saga(), "has no steps"),
+        (
+            lambda: saga(RESERVE_STOCK, RESERVE_STOCK),
+            "two steps are called reserve_stock",
+        ),
         (with_step(lambda step: replace(step, name="Reserve/Stock")), "is no name for a step"),
         (
             with_step(lambda step: replace(step, method="shop.inventory.v1.InventoryService/Steal")),
@@ -34,7 +41,11 @@ def first(facts: Facts[PlaceOrder]) -> inventory.ReserveStockRequest:
         (with_step(lambda step: replace(step, undo=None)), "does not say how to ask for it"),
         (with_step(lambda step: replace(step, answer=inventory.GetStockResponse)), "answers shop.inventory.v1"),
         (with_step(lambda step: replace(step, pivot=True)), "has 2 pivots"),
-        (lambda: Saga("late", PlaceOrder, (CREATE_SHIPMENT, RESERVE_STOCK)), "must be RETRY_UNTIL_ANSWERED"),
+        (lambda: saga(CREATE_SHIPMENT, key="customer"), "has no field customer"),
+        (
+            lambda: saga(CREATE_SHIPMENT, RESERVE_STOCK),
+            "must be RETRY_UNTIL_ANSWERED",
+        ),
     ],
 )
 def test_a_declaration_that_contradicts_its_contracts_is_refused(declare: Callable[[], object], complaint: str) -> None:
@@ -43,12 +54,9 @@ def test_a_declaration_that_contradicts_its_contracts_is_refused(declare: Callab
 
 
 def test_the_fingerprint_changes_with_the_steps_and_not_with_the_code_that_fills_requests() -> None:
-    filled_otherwise = Saga(
-        PLACE_ORDER.name,
-        PlaceOrder,
-        (PLACE_ORDER.steps[0], replace(RESERVE_STOCK, request=first), *PLACE_ORDER.steps[2:]),
-    )
-    shorter = Saga(PLACE_ORDER.name, PlaceOrder, PLACE_ORDER.steps[:-1])
+    first_step, _, *rest = PLACE_ORDER.steps
+    filled_otherwise = saga(first_step, replace(RESERVE_STOCK, request=first), *rest)
+    shorter = saga(*PLACE_ORDER.steps[:-1])
 
     assert filled_otherwise.fingerprint == PLACE_ORDER.fingerprint
     assert shorter.fingerprint != PLACE_ORDER.fingerprint

@@ -31,7 +31,7 @@ class StartSagaRequest(_message.Message):
     WORKFLOW_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Repeats with the same id get the first answer (AIP-155)."""
+    """Names the request in logs. Repeats are told by the saga's id."""
     saga_id: _builtins.str
     """The saga's id, chosen by the caller."""
     workflow: _builtins.str
@@ -90,7 +90,7 @@ class CancelSagaRequest(_message.Message):
     SAGA_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Repeats with the same id get the first answer (AIP-155)."""
+    """Names the request in logs. Repeats are told by the saga's id."""
     saga_id: _builtins.str
     """Which saga."""
     reason: _builtins.str

@@ -88,7 +88,7 @@ class OrderServiceServicer:
     """
 
     def SubmitOrder(self, request, context):
-        """Stores a new order and announces OrderCreated, in one transaction.
+        """Stores a new order and announces OrderCreated, in one transaction. Refused: ORDER_ORCHESTRATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,28 +97,29 @@ class OrderServiceServicer:
     def RequestCancel(self, request, context):
         """Asks for an order to be cancelled and announces OrderCancelRequested. The order is CANCELLING until every
         participant has answered, or completes after all if it has already shipped.
-        Refused: ORDER_COMPLETED.
+        Refused: ORDER_COMPLETED, ORDER_ORCHESTRATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateOrder(self, request, context):
-        """Stores a new order. Announces nothing. Refused: ORDER_CANCELLED, when its cancel came first.
+        """Stores a new order. Announces nothing. Refused: ORDER_CANCELLED, when its cancel came first; ORDER_CHOREOGRAPHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteOrder(self, request, context):
-        """Marks an order completed. Announces nothing. Refused: ORDER_CANCELLED.
+        """Marks an order completed. Announces nothing. Refused: ORDER_CANCELLED, ORDER_CHOREOGRAPHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Marks an order cancelled; an unknown one leaves a tombstone. Announces nothing. Refused: ORDER_COMPLETED.
+        """Marks an order cancelled; an unknown one leaves a tombstone. Announces nothing. Refused: ORDER_COMPLETED,
+        ORDER_CHOREOGRAPHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,18 +21,20 @@ class OrderServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.SubmitOrderRequest, _orders_service_pb2.SubmitOrderResponse]
-    """Stores a new order and announces OrderCreated, in one transaction."""
+    """Stores a new order and announces OrderCreated, in one transaction. Refused: ORDER_ORCHESTRATED."""
     RequestCancel: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.RequestCancelRequest, _orders_service_pb2.RequestCancelResponse]
     """Asks for an order to be cancelled and announces OrderCancelRequested. The order is CANCELLING until every
     participant has answered, or completes after all if it has already shipped.
-    Refused: ORDER_COMPLETED.
+    Refused: ORDER_COMPLETED, ORDER_ORCHESTRATED.
     """
     CreateOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.CreateOrderRequest, _orders_service_pb2.CreateOrderResponse]
-    """Stores a new order. Announces nothing. Refused: ORDER_CANCELLED, when its cancel came first."""
+    """Stores a new order. Announces nothing. Refused: ORDER_CANCELLED, when its cancel came first; ORDER_CHOREOGRAPHED."""
     CompleteOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.CompleteOrderRequest, _orders_service_pb2.CompleteOrderResponse]
-    """Marks an order completed. Announces nothing. Refused: ORDER_CANCELLED."""
+    """Marks an order completed. Announces nothing. Refused: ORDER_CANCELLED, ORDER_CHOREOGRAPHED."""
     CancelOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.CancelOrderRequest, _orders_service_pb2.CancelOrderResponse]
-    """Marks an order cancelled; an unknown one leaves a tombstone. Announces nothing. Refused: ORDER_COMPLETED."""
+    """Marks an order cancelled; an unknown one leaves a tombstone. Announces nothing. Refused: ORDER_COMPLETED,
+    ORDER_CHOREOGRAPHED.
+    """
     GetOrder: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.GetOrderRequest, _orders_service_pb2.GetOrderResponse]
     """One order with its timeline. NOT_FOUND: ORDER_NOT_FOUND."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.ListOrdersRequest, _orders_service_pb2.ListOrdersResponse]
@@ -53,7 +55,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_service_pb2.SubmitOrderRequest,
         context: _aio.ServicerContext[_orders_service_pb2.SubmitOrderRequest, _abc.Awaitable[_orders_service_pb2.SubmitOrderResponse]],
     ) -> _abc.Awaitable[_orders_service_pb2.SubmitOrderResponse]:
-        """Stores a new order and announces OrderCreated, in one transaction."""
+        """Stores a new order and announces OrderCreated, in one transaction. Refused: ORDER_ORCHESTRATED."""
 
     @_abc_1.abstractmethod
     def RequestCancel(
@@ -63,7 +65,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_orders_service_pb2.RequestCancelResponse]:
         """Asks for an order to be cancelled and announces OrderCancelRequested. The order is CANCELLING until every
         participant has answered, or completes after all if it has already shipped.
-        Refused: ORDER_COMPLETED.
+        Refused: ORDER_COMPLETED, ORDER_ORCHESTRATED.
         """
 
     @_abc_1.abstractmethod
@@ -72,7 +74,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_service_pb2.CreateOrderRequest,
         context: _aio.ServicerContext[_orders_service_pb2.CreateOrderRequest, _abc.Awaitable[_orders_service_pb2.CreateOrderResponse]],
     ) -> _abc.Awaitable[_orders_service_pb2.CreateOrderResponse]:
-        """Stores a new order. Announces nothing. Refused: ORDER_CANCELLED, when its cancel came first."""
+        """Stores a new order. Announces nothing. Refused: ORDER_CANCELLED, when its cancel came first; ORDER_CHOREOGRAPHED."""
 
     @_abc_1.abstractmethod
     def CompleteOrder(
@@ -80,7 +82,7 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_service_pb2.CompleteOrderRequest,
         context: _aio.ServicerContext[_orders_service_pb2.CompleteOrderRequest, _abc.Awaitable[_orders_service_pb2.CompleteOrderResponse]],
     ) -> _abc.Awaitable[_orders_service_pb2.CompleteOrderResponse]:
-        """Marks an order completed. Announces nothing. Refused: ORDER_CANCELLED."""
+        """Marks an order completed. Announces nothing. Refused: ORDER_CANCELLED, ORDER_CHOREOGRAPHED."""
 
     @_abc_1.abstractmethod
     def CancelOrder(
@@ -88,7 +90,9 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_service_pb2.CancelOrderRequest,
         context: _aio.ServicerContext[_orders_service_pb2.CancelOrderRequest, _abc.Awaitable[_orders_service_pb2.CancelOrderResponse]],
     ) -> _abc.Awaitable[_orders_service_pb2.CancelOrderResponse]:
-        """Marks an order cancelled; an unknown one leaves a tombstone. Announces nothing. Refused: ORDER_COMPLETED."""
+        """Marks an order cancelled; an unknown one leaves a tombstone. Announces nothing. Refused: ORDER_COMPLETED,
+        ORDER_CHOREOGRAPHED.
+        """
 
     @_abc_1.abstractmethod
     def GetOrder(
