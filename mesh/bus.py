@@ -18,7 +18,6 @@ from mesh.errors import Outage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.bus")
 
-DEAD_LETTERS = "DEAD_LETTERS"
 DAY = 24 * 3600.0
 HEADERS_MAX = 65535
 """Bytes of headers that JetStream takes."""

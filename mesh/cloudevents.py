@@ -4,17 +4,22 @@ https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Generic, TypeVar
 from urllib.parse import quote
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind
 
 from mesh import contract
+from mesh.validation import violations
 
 tracer = trace.get_tracer("ensemble.mesh")
+
+F = TypeVar("F", bound=Message)
 
 NAMESPACE = uuid.UUID("6f0d1f3e-6a3c-5f0e-9b57-3d5f1f0c7a11")
 """Of event ids (RFC 9562 version 5)."""
@@ -29,6 +34,20 @@ class Event:
     subject: str
     headers: dict[str, str]
     payload: bytes
+
+
+@dataclass(frozen=True)
+class Received(Generic[F]):
+    """A fact that arrived."""
+
+    fact: F
+    event_id: str
+    announced_at: datetime
+    """By the clock of who announced it."""
+
+
+class NoEvent(Exception):
+    """What arrived is no such fact, and never will be."""
 
 
 def announce(fact: Message, source: str, cause: str) -> Event:
@@ -56,3 +75,36 @@ def announce(fact: Message, source: str, cause: str) -> Event:
     propagate.inject(headers, trace.set_span_in_context(span))
     span.end()
     return Event(key, kind.stream, kind.subject(key), headers, fact.SerializeToString())
+
+
+def receive(kind: type[F], subject: str, headers: Mapping[str, str], payload: bytes) -> Received[F]:
+    """Unwrap a fact. Raises NoEvent, saying what is wrong.
+
+    Of the fact's own rules only those of its key are checked: a newer one may hold what we do not know yet.
+    """
+    event_id, expected = headers.get("ce-id"), contract.fact(kind)
+    if not event_id:
+        raise NoEvent("no ce-id header: not a CloudEvent in binary mode")
+    if headers.get("ce-type") != expected.name:
+        raise NoEvent(f"ce-type is {headers.get('ce-type')}, the subject is for {expected.name}")
+    try:
+        fact = kind.FromString(payload)
+    except DecodeError as error:
+        raise NoEvent(f"payload is not a {expected.name}: {error}") from error
+    key = getattr(fact, expected.key)
+    if expected.subject(key) != subject:
+        raise NoEvent(f"{expected.key} is {key!r}, which is not the subject's")
+    for violation in violations(fact):
+        if violation.field == expected.key:
+            raise NoEvent(f"{violation.field} {violation.description}")
+    return Received(fact, event_id, _time(headers))
+
+
+def _time(headers: Mapping[str, str]) -> datetime:
+    try:
+        at = datetime.fromisoformat(headers["ce-time"])
+    except (KeyError, ValueError) as error:
+        raise NoEvent("ce-time is no timestamp") from error
+    if at.tzinfo is None:
+        raise NoEvent("ce-time has no time zone")
+    return at

@@ -11,10 +11,11 @@ from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 from structlog.testing import capture_logs
 
 from mesh import contract
-from mesh.bus import DEAD_LETTERS, Bus
+from mesh.bus import Bus
 from mesh.cloudevents import announce
 from mesh.consumer import Reaction, consuming
 from mesh.database import Database, Once, Transaction
+from mesh.dead_letters import STREAM as DEAD_LETTERS
 from mesh.errors import Outage, Refusal, refused
 from mesh.outbox import relayed
 from tests.eventually import eventually
@@ -67,9 +68,9 @@ class World:
 
     async def dead_letters(self) -> list[dict[str, str]]:
         stream = self.bus.client.jetstream()
-        info = await stream.stream_info(DEAD_LETTERS, subjects_filter=f"dead.{self.service}_OrderCreated.>")
+        info = await stream.stream_info(DEAD_LETTERS.name, subjects_filter=f"dead.{self.service}_OrderCreated.>")
         subjects = info.state.subjects or {}
-        found = [await stream.get_last_msg(DEAD_LETTERS, subject) for subject in subjects]
+        found = [await stream.get_last_msg(DEAD_LETTERS.name, subject) for subject in subjects]
         return [message.headers or {} for message in found]
 
 

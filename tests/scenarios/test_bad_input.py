@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 from shop.customer.v1.customer_service_pb2 import Mode
 
 from mesh import contract
-from mesh.bus import DEAD_LETTERS
+from mesh.dead_letters import STREAM as DEAD_LETTERS
 from mesh.identity import new_id
 from mesh.rpc.status import error_info
 from tests.eventually import eventually
@@ -119,9 +119,9 @@ async def test_reading_what_does_not_exist_is_not_found(shop: Shop, method: Meth
 
 async def dead(stream: JetStreamContext, subject: str) -> list[str]:
     """The reasons of the dead letters of a subject."""
-    info = await stream.stream_info(DEAD_LETTERS, subjects_filter=f"dead.*.{subject}")
+    info = await stream.stream_info(DEAD_LETTERS.name, subjects_filter=f"dead.*.{subject}")
     return [
-        (await stream.get_last_msg(DEAD_LETTERS, found)).headers["Dead-Reason"]  # type: ignore[index]
+        (await stream.get_last_msg(DEAD_LETTERS.name, found)).headers["Dead-Reason"]  # type: ignore[index]
         for found in info.state.subjects or {}
     ]
 

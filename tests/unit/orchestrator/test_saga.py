@@ -28,7 +28,7 @@ def first(facts: Facts[PlaceOrder]) -> inventory.ReserveStockRequest:
 @pytest.mark.parametrize(
     ("declare", "complaint"),
     [
-        (lambda: saga(), "has no steps"),
+        (saga, "has no steps"),
         (
             lambda: saga(RESERVE_STOCK, RESERVE_STOCK),
             "two steps are called reserve_stock",

@@ -1,0 +1,109 @@
+"""Pulling messages of a durable consumer, as many as there is room for, each handled in a task of its own.
+
+nats-py's `fetch` waits for a whole batch or its timeout, and stalls after a reconnect. Here one request with heartbeats
+is kept open: a message is handled as it arrives, and a silent server is asked again.
+"""
+
+import asyncio
+import contextvars
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from mesh.background import ended
+from mesh.bus import Bus
+
+IN_FLIGHT = 64
+"""Messages of one durable that a process handles at a time."""
+NANOSECONDS = 1_000_000_000
+EXPIRES = 10.0
+HEARTBEAT = 1.0
+"""Seconds after which a request is over, and between two signs of life while it lasts."""
+GIVE_BACK = 0.4
+"""Seconds that giving back what was not begun may take; less than `mesh.background.AGAIN`."""
+
+
+class Pull:
+    """One durable, while it is pulled."""
+
+    def __init__(self, bus: Bus, stream: str, durable: str, handle: Callable[[Msg], Awaitable[None]]) -> None:
+        self._bus = bus
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._handle = handle
+        self._in_flight: set[asyncio.Future[None]] = set()
+        self._finished = asyncio.Event()
+
+    async def for_ever(self) -> None:
+        """Keep one request open whenever there is room. Ended, gives back what was not begun. Raises nats errors."""
+        inbox = self._bus.client.new_inbox()
+        subscription = await self._bus.client.subscribe(inbox)
+        try:
+            while True:
+                await self._room()
+                wanted = IN_FLIGHT - len(self._in_flight)
+                await self._request(wanted, inbox)
+                await self._receive(subscription, wanted)
+        finally:
+            await self._give_back(subscription)
+
+    async def settled(self) -> None:
+        """Returns once what was begun is finished."""
+        if self._in_flight:
+            await asyncio.wait(self._in_flight)
+
+    async def _room(self) -> None:
+        while len(self._in_flight) > IN_FLIGHT // 2:
+            self._finished.clear()
+            await self._finished.wait()
+
+    async def _request(self, batch: int, inbox: str) -> None:
+        request = {
+            "batch": batch,
+            "expires": int(EXPIRES * NANOSECONDS),
+            "idle_heartbeat": int(HEARTBEAT * NANOSECONDS),
+        }
+        await self._bus.client.publish(self._subject, json.dumps(request).encode(), reply=inbox)
+
+    async def _receive(self, subscription: Subscription, wanted: int) -> None:
+        """Begin a task per message until the request is used up, ended by the server, or silent."""
+        while wanted:
+            try:
+                message = await subscription.next_msg(timeout=2 * HEARTBEAT + 0.5)
+            except (nats.errors.TimeoutError, TimeoutError):
+                return
+            # What the server says of the request itself comes to the inbox; a message keeps its own subject.
+            if message.subject != subscription.subject:
+                wanted -= 1
+                self._begin(message)
+            elif (message.headers or {}).get("Status") != "100":  # anything but a heartbeat ends the request
+                return
+
+    def _begin(self, message: Msg) -> None:
+        # A context of its own: the trace of one message must not leak into the next.
+        task = asyncio.get_running_loop().create_task(self._handled(message), context=contextvars.Context())
+        self._in_flight.add(task)
+        task.add_done_callback(self._done)
+
+    async def _handled(self, message: Msg) -> None:
+        await self._handle(message)
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        self._in_flight.discard(task)
+        self._finished.set()
+
+    async def _give_back(self, subscription: Subscription) -> None:
+        """Take no more. What is here, or on its way here, is for somebody else: now, not when ack_wait is over."""
+        draining = asyncio.ensure_future(subscription.drain())
+        with suppress(nats.errors.Error, TimeoutError):
+            async with asyncio.timeout(GIVE_BACK):
+                while not draining.done():
+                    with suppress(nats.errors.TimeoutError):
+                        message = await subscription.next_msg(timeout=0.02)
+                        if message.subject != subscription.subject:
+                            await message.nak()
+        with suppress(nats.errors.Error):
+            await ended(draining)
