@@ -5,13 +5,13 @@ facts it leads to are committed together or not at all.
 """
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from importlib import resources
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -21,7 +21,8 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from mesh.cloudevents import Event, announce
-from mesh.errors import Kind, Outage, Refusal
+from mesh.errors import Outage, Refusal
+from mesh.handled import ANNOUNCE, MARK, answer_to, columns, fingerprint
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
 
@@ -35,45 +36,7 @@ REQUEST_ID = "request_id"
 POOL_SIZE = 8
 """Connections a process holds; more than the cores of a database server only queue there."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS handled (
-    key         text PRIMARY KEY,        -- request/<its id>, or event/<durable>/<its id>
-    fingerprint bytea NOT NULL,          -- of the request, so that an id used twice is told apart from a repeat
-    answer      bytea,                   -- the response, where it was a yes
-    refusal     jsonb,                   -- kind, reason, message and metadata, where it was a no
-    handled_at  timestamptz NOT NULL DEFAULT now()
-);
-CREATE TABLE IF NOT EXISTS outbox (
-    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    key          text NOT NULL,          -- facts with the same key are sent one after the other
-    stream       text NOT NULL,
-    subject      text NOT NULL,
-    headers      jsonb NOT NULL,         -- CloudEvents attributes and the trace context
-    payload      bytea NOT NULL,
-    announced_at timestamptz NOT NULL DEFAULT now(),
-    sent_at      timestamptz
-);
-CREATE INDEX IF NOT EXISTS handled_at ON handled USING brin (handled_at);
-CREATE INDEX IF NOT EXISTS outbox_sent ON outbox USING brin (sent_at);
-CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (id) WHERE sent_at IS NULL;
-"""
-"""The kit's own tables, in each service's database."""
-
-ANNOUNCE = """
-INSERT INTO outbox (key, stream, subject, headers, payload)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::bytea[])
-"""
-MARK = """
-WITH fresh AS (
-    INSERT INTO handled (key, fingerprint, answer, refusal) VALUES ($1, $2, $3, $4)
-    ON CONFLICT DO NOTHING RETURNING true
-), announced AS (
-    INSERT INTO outbox (key, stream, subject, headers, payload)
-    SELECT * FROM unnest($5::text[], $6::text[], $7::text[], $8::jsonb[], $9::bytea[])
-)
-SELECT count(*) FROM fresh
-"""
-HANDLED = "SELECT fingerprint, answer, refusal FROM handled WHERE key = $1"
+SCHEMA = resources.files("mesh").joinpath("schema.sql").read_text()
 
 _OUTAGES = (
     OSError,
@@ -189,7 +152,7 @@ class Database:
         """
         key: str = getattr(request, REQUEST_ID)
         try:
-            outcome = await self.handle(key, f"request/{key}", _fingerprint(request), partial(_attempt, work))
+            outcome = await self.handle(key, f"request/{key}", fingerprint(request), partial(_attempt, work))
         except (HandledBefore, Overtaken) as other:
             answer = await self.answered(request, response)
             if answer is None:
@@ -205,8 +168,7 @@ class Database:
         Raises the stored Refusal; Refusal ALREADY_EXISTS if the id was used for another request; Outage.
         """
         async with self.connection() as connection:
-            row = await _handled(connection, f"request/{getattr(request, REQUEST_ID)}", _fingerprint(request))
-        return None if row is None else _repeat(row, response)
+            return await answer_to(connection, getattr(request, REQUEST_ID), request, response)
 
     def once_per_event(self, durable: str, event_id: str, announced_at: datetime) -> "Once":
         """The inbox: handles an event once per durable."""
@@ -223,7 +185,7 @@ class Database:
         async with self.transaction() as connection:
             tx = Transaction(connection, self.source, cause)
             outcome = await work(tx)
-            if not await connection.fetchval(MARK, key, fingerprint, *_stored(outcome), *tx.facts()):
+            if not await connection.fetchval(MARK, key, fingerprint, *columns(outcome), *tx.facts()):
                 raise HandledBefore
         self._wake(tx)
         return outcome
@@ -268,39 +230,6 @@ async def _attempt(work: Work[Response], transaction: Transaction) -> Response |
         return await work(transaction)
     except Refusal as refusal:
         return refusal
-
-
-async def _handled(connection: Connection, key: str, fingerprint: bytes) -> asyncpg.Record | None:
-    row = await connection.fetchrow(HANDLED, key)
-    if row is not None and row["fingerprint"] != fingerprint:
-        request_id = key.removeprefix("request/")
-        message = f"request_id {request_id} was used for another request; choose a new one"
-        raise Refusal(Kind.ALREADY_EXISTS, "REQUEST_ID_REUSED", message, request_id=request_id)
-    return row
-
-
-def _repeat(row: asyncpg.Record, response: type[Response]) -> Response:
-    if row["refusal"] is not None:
-        stored: dict[str, Any] = row["refusal"]
-        raise Refusal(Kind[stored["kind"]], stored["reason"], stored["message"], **stored["metadata"])
-    return response.FromString(row["answer"])
-
-
-def _stored(outcome: Message | Refusal) -> tuple[bytes | None, dict[str, Any] | None]:
-    """The columns `answer` and `refusal`: one of them is set."""
-    if not isinstance(outcome, Refusal):
-        return outcome.SerializeToString(), None
-    return None, {
-        "kind": outcome.kind.name,
-        "reason": outcome.reason,
-        "message": outcome.message,
-        "metadata": outcome.metadata,
-    }
-
-
-def _fingerprint(request: Message) -> bytes:
-    content = request.SerializeToString(deterministic=True)
-    return hashlib.sha256(request.DESCRIPTOR.full_name.encode() + b"\0" + content).digest()
 
 
 async def _connect(url: str) -> asyncpg.Pool:
