@@ -23,18 +23,8 @@ T = TypeVar("T")
 
 STOCK = 9_000
 WORKERS = 16
-VICTIMS = (
-    "postgres",
-    "nats",
-    "sandbox",
-    "orders",
-    "inventory",
-    "payment",
-    "shipping",
-    "notification",
-    "orchestrator",
-    "customer",
-)
+FOUNDATIONS = ("postgres", "nats", "sandbox")
+SERVICES = ("orders", "inventory", "payment", "shipping", "notification", "orchestrator", "customer")
 
 
 @pytest.fixture
@@ -94,22 +84,29 @@ def pid_of(shop: Shop, name: str) -> int | None:
     return next((process.pid for process in shop.stack.state.processes if process.name == name), None)
 
 
-async def kill(shop: Shop, name: str) -> None:
-    """Kill a process and wait until it is back."""
+async def end(shop: Shop, name: str, number: signal.Signals) -> None:
+    """End a process and wait until it is back."""
     victim = pid_of(shop, name)
     assert victim is not None
-    os.kill(victim, signal.SIGKILL)
+    os.kill(victim, number)
     await eventually(lambda: pid_of(shop, name) not in (None, victim))
 
 
-async def test_every_process_is_killed_in_turn_and_nothing_is_lost_or_done_twice(shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("number", "victims"),
+    [(signal.SIGKILL, FOUNDATIONS + SERVICES), (signal.SIGTERM, SERVICES)],
+    ids=["killed", "drained"],
+)
+async def test_every_process_is_ended_in_turn_and_nothing_is_lost_or_done_twice(
+    shop: Shop, number: signal.Signals, victims: tuple[str, ...]
+) -> None:
     sku = await shop.stocked(STOCK)
     before = await shop.books()
     load = Load(shop, sku)
     running = asyncio.ensure_future(load.run())
     await load.grown(20)
-    for victim in VICTIMS:
-        await kill(shop, victim)
+    for victim in victims:
+        await end(shop, victim, number)
         await load.grown(20)
     load.stop()
     await running
