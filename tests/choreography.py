@@ -1,6 +1,6 @@
 """Five services that react to each other's facts, and a bus that delivers late, often and in any order."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,8 +35,8 @@ from tests.outside import CALL, Outside
 
 SERVICES = ("orders", "inventory", "payment", "shipping", "notification")
 PRICE_MINOR = 500
-KILLED = 0.2
-"""The share of deliveries whose reaction dies just before it commits."""
+FATES = (4, 3, 3)
+"""How many of ten deliveries commit at once, die before they commit, and are overtaken before they do."""
 
 TAKE = """
 WITH taken AS (
@@ -106,6 +106,11 @@ class Shop:
             sold=stocked - await self.databases["inventory"].pool.fetchval(AVAILABLE, sku),
         )
 
+    def given_back(self, order_id: str) -> int:
+        """Minor units that the gateway has given back."""
+        payments = [row for row in self._outside.book.rows("payments") if row["key"].startswith(order_id)]
+        return sum(row["amount_minor"] for row in payments if row["state"] == "refunded")
+
     async def rows(self) -> set[str]:
         """Every row of every database and of the ledger."""
         rows = {repr(row) for table in ("payments", "shipments", "mails") for row in self._outside.book.rows(table)}
@@ -138,15 +143,15 @@ async def opened(foundations: Foundations, outside: Outside) -> AsyncGenerator[S
         yield Shop(databases, listeners, outside)
 
 
-class Killed(Once):
-    """Once, in a process that is killed just before it commits."""
+@dataclass(frozen=True)
+class Interrupted(Once):
+    """Once, with something that happens between what was asked of the outside world and the commit."""
 
-    async def __call__(self, work: Any) -> None:
-        async def dying(tx: Transaction) -> None:
-            await work(tx)
-            raise Outage("killed")
+    meanwhile: Callable[[], Awaitable[None]]
 
-        await super().__call__(dying)
+    async def __call__(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
+        await self.meanwhile()
+        await super().__call__(work)
 
 
 @dataclass(frozen=True)
@@ -165,62 +170,78 @@ class Delivery:
 
 
 class Bus:
-    """Hands each fact about one order to each who reacts to it; when, and how often, follows from `draw`."""
+    """Hands each fact about one order to each who reacts to it; when, and how often, follows from `draw`.
 
-    def __init__(self, shop: Shop, order_id: str, draw: Random) -> None:
+    Deliveries overlap and fail, too: some are slow, so that others are made before they commit, and some are killed
+    before they do, and come again.
+    """
+
+    def __init__(self, shop: Shop, order_id: str, draw: Random, witness: Callable[[Message], Awaitable[None]]) -> None:
+        """`witness` is told of each fact as soon as it is announced."""
         self._shop = shop
         self._order_id = order_id
         self._draw = draw
+        self._witness = witness
         self._haste = {(service, reaction.fact): draw.random() ** 3 for service, reaction in shop.reactions}
         """A few listeners are so slow that they hear of nothing until the others are done."""
-        self._on_the_way: list[tuple[float, Delivery]] = []
-        self.announced: list[Message] = []
-        self.deliveries: list[Delivery] = []
+        self._on_the_way: list[Delivery] = []
+        self._all: list[Delivery] = []
 
     @property
     def is_idle(self) -> bool:
         return not self._on_the_way
 
-    async def take(self, service: str) -> list[Message]:
-        """Take over what a service has announced, and return it."""
-        rows = await self._shop.databases[service].pool.fetch(TAKE, self._order_id)
-        facts = [self._post(row["headers"], row["payload"]) for row in rows]
-        self.announced += facts
-        return facts
+    async def take(self, service: str) -> None:
+        """Take over what a service has announced."""
+        for row in await self._shop.databases[service].pool.fetch(TAKE, self._order_id):
+            fact = self._post(row["headers"], row["payload"])
+            await self._witness(fact)
 
-    async def deliver(self) -> list[Message]:
-        """Make one delivery, if one is on its way. Returns what was announced in answer."""
+    async def deliver(self) -> None:
+        """Make one delivery, if one is on its way."""
         if self.is_idle:
-            return []
-        weights = [weight for weight, _ in self._on_the_way]
-        (index,) = self._draw.choices(range(len(weights)), weights)
-        weight, delivery = self._on_the_way.pop(index)
+            return
+        (delivery,) = self._draw.choices(self._on_the_way, [self._weight(each) for each in self._on_the_way])
+        self._on_the_way.remove(delivery)
+        (fate,) = self._draw.choices((_nothing, _death, self._others), FATES)
         try:
-            await self._attempt(delivery, Killed if self._draw.random() < KILLED else Once)
+            await self._attempt(delivery, fate)
         except Outage:
-            self._on_the_way.append((weight, delivery))
-        return await self.take(delivery.service)
+            self._on_the_way.append(delivery)
+        await self.take(delivery.service)
 
     async def deliver_all_again(self) -> None:
-        """Deliver whatever was ever delivered, in any order."""
-        for delivery in self._draw.sample(self.deliveries, len(self.deliveries)):
-            await self._attempt(delivery, Once)
+        """Deliver everything once more, in any order."""
+        for delivery in self._draw.sample(self._all, len(self._all)):
+            await self._attempt(delivery, _nothing)
             await self.take(delivery.service)
 
-    async def _attempt(self, delivery: Delivery, once: type[Once]) -> None:
+    async def _others(self) -> None:
+        for _ in range(self._draw.randint(1, 4)):
+            await self.deliver()
+
+    async def _attempt(self, delivery: Delivery, meanwhile: Callable[[], Awaitable[None]]) -> None:
         database = self._shop.databases[delivery.service]
-        handled = once(database, delivery.durable, delivery.event_id, delivery.announced_at)
-        await delivery.reaction.react(delivery.fact, handled)
+        once = Interrupted(database, delivery.durable, delivery.event_id, delivery.announced_at, meanwhile)
+        await delivery.reaction.react(delivery.fact, once)
+
+    def _weight(self, delivery: Delivery) -> float:
+        return self._haste[delivery.service, delivery.reaction.fact]
 
     def _post(self, headers: dict[str, str], payload: bytes) -> Message:
         kind = symbol_database.Default().GetSymbol(headers["ce-type"])
         fact = kind.FromString(payload)
         at = datetime.fromisoformat(headers["ce-time"])
-        for service, reaction in self._shop.reactions:
-            if reaction.fact is kind:
-                delivery = Delivery(service, reaction, fact, headers["ce-id"], at)
-                self.deliveries.append(delivery)
-                for _ in range(self._draw.randint(1, 3)):
-                    weight = self._haste[service, kind] * self._draw.random() ** 3
-                    self._on_the_way.append((weight, delivery))
+        reached = [each for each in self._shop.reactions if each[1].fact is kind]
+        posted = [Delivery(service, reaction, fact, headers["ce-id"], at) for service, reaction in reached]
+        self._all += posted
+        self._on_the_way += [delivery for delivery in posted for _ in range(self._draw.randint(1, 3))]
         return fact
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def _death() -> None:
+    raise Outage("killed")
