@@ -1,7 +1,8 @@
 """A service: its two doors over one database. Every service starts through here and has the same shape."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -22,6 +23,8 @@ from mesh.settings import Settings
 from mesh.sweeper import swept
 
 FORGET_SECONDS = 3600.0
+CONNECT_SECONDS = 1.0
+"""How long the RPC door waits for the broker before it opens without it."""
 
 
 class ServiceSettings(Settings):
@@ -66,6 +69,8 @@ def run(name: str, settings_class: type[S], build: Callable[[S, Database, AsyncE
         async def events() -> bool:
             return await database.answers() and await bus.answers()
 
+        with suppress(TimeoutError):  # where the broker is there, the event door is open from the first look on
+            await asyncio.wait_for(bus.connected.wait(), CONNECT_SECONDS)
         health = Health(rpc=database.answers, events=events)
         servicers = [(doors.service, doors.servicer)]
         await stack.enter_async_context(serving(settings.listen, servicers, health, settings.drain_seconds))
