@@ -156,6 +156,8 @@ REFUSALS = {
     "ShippingFailed": Reason.SHIPPING_REFUSED,
 }
 """The facts that begin an undoing by themselves."""
+REQUESTED = (Reason.CUSTOMER_REQUEST, Reason.TIMED_OUT)
+"""Why an undoing begins with the question to Shipping, which ends in a refund, whether or not anything was charged."""
 
 
 def after_learning(order: Order, fact: str, shipped: Shipped | None = None) -> Order:
@@ -167,20 +169,22 @@ def after_learning(order: Order, fact: str, shipped: Shipped | None = None) -> O
         return replace(order, state=State.COMPLETED, reason=None, shipped=shipped)
     if fact in REFUSALS and order.state is State.PENDING:
         order = replace(order, state=State.CANCELLING, reason=REFUSALS[fact])
-    if order.state is State.CANCELLING and _is_undone(order.learned):
+    if order.state is State.CANCELLING and _is_undone(order):
         order = replace(order, state=State.CANCELLED)
     return order
 
 
-def _is_undone(learned: frozenset[str]) -> bool:
+def _is_undone(order: Order) -> bool:
     """Whether all that was done is undone, and nothing more will be done."""
-    if "InventoryReservationFailed" in learned:
+    if "InventoryReservationFailed" in order.learned:
         return True  # nobody after Inventory has heard of the order
-    if "InventoryReleased" not in learned:
+    if "InventoryReleased" not in order.learned:
         return False
-    if "PaymentFailed" in learned:
+    if "PaymentFailed" in order.learned and order.reason not in REQUESTED:
         return True  # Shipping has not heard of it
-    return "PaymentRefunded" in learned  # which Payment says only after Shipping has refused or cancelled
+    # Payment says so after Shipping has refused or cancelled. Where a cancel was asked for, a payment that failed may
+    # have failed because of it, with the money still on its way back.
+    return "PaymentRefunded" in order.learned
 
 
 async def _existing(book: Book, order_id: str) -> Order:

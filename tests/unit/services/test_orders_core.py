@@ -70,6 +70,16 @@ def test_an_order_is_not_cancelled_before_everything_is_undone(
         assert after.state is State.CANCELLING
 
 
+def test_a_cancel_that_was_asked_for_waits_for_the_refund_though_the_payment_failed() -> None:
+    """It may have failed because the refund came first, with the money not yet given back."""
+    after = CANCELLING
+    for fact in ("ShipmentCancelled", "InventoryReleased", "PaymentFailed"):
+        after = after_learning(after, fact)
+    assert after.state is State.CANCELLING
+
+    assert after_learning(after, "PaymentRefunded").state is State.CANCELLED
+
+
 def test_the_first_reason_stays() -> None:
     after = after_learning(CANCELLING, "PaymentFailed")
 
