@@ -24,6 +24,11 @@ class Method:
     """`package.Service/Method` that takes it back."""
     no_undo_reason: str
 
+    @property
+    def service(self) -> str:
+        """Full name of the service it belongs to."""
+        return self.path[1:].rpartition("/")[0]
+
 
 @dataclass(frozen=True)
 class Fact:

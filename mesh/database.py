@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from importlib import resources
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
-from asyncpg.pool import PoolConnectionProxy
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
+from mesh import fence
 from mesh.cloudevents import Event, announce
 from mesh.errors import Outage, Refusal
-from mesh.handled import ANNOUNCE, MARK, answer_to, columns, fingerprint
+from mesh.fence import Fence
+from mesh.handled import ANNOUNCE, Connection, answer_to, fingerprint, mark
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
 
-Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Response = TypeVar("Response", bound=Message)
 Outcome = TypeVar("Outcome", bound=Message | Refusal)
 
@@ -38,7 +38,7 @@ POOL_SIZE = 8
 
 SCHEMA = resources.files("mesh").joinpath("schema.sql").read_text()
 
-_OUTAGES = (
+OUTAGES = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
@@ -110,7 +110,7 @@ class Database:
         """Whether the database answers now."""
         try:
             await self.pool.fetchval("SELECT 1")
-        except _OUTAGES:
+        except OUTAGES:
             return False
         return True
 
@@ -122,7 +122,7 @@ class Database:
                 yield connection
         except asyncpg.UniqueViolationError as error:
             raise Overtaken(f"database: {error!r}") from error
-        except _OUTAGES as error:
+        except OUTAGES as error:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise asyncio.CancelledError from error  # a cancel is not lost in what its clean-up ran into
             raise Outage(f"database: {error!r}") from error
@@ -147,12 +147,15 @@ class Database:
         """Answer a request with a `request_id` once; a repeat gets the first answer, refusals included.
 
         Raises the Refusal that the work raises, after it is stored; Refusal ALREADY_EXISTS if the id was used for
-        another request; Outage if the database does not answer, with nothing stored. What work wrote before it
-        refused is committed with the refusal. Of a repeat everything is rolled back.
+        another request; Refusal STALE_EPOCH if a later owner of the call's saga was heard, or Outage if the database
+        does not answer, both with nothing stored. What work wrote before it refused is committed with the refusal. Of
+        a repeat everything is rolled back.
         """
         key: str = getattr(request, REQUEST_ID)
         try:
-            outcome = await self.handle(key, f"request/{key}", fingerprint(request), partial(_attempt, work))
+            outcome = await self.handle(
+                key, f"request/{key}", fingerprint(request), partial(_attempt, work), fence.current.get()
+            )
         except (HandledBefore, Overtaken) as other:
             answer = await self.answered(request, response)
             if answer is None:
@@ -165,27 +168,34 @@ class Database:
     async def answered(self, request: Message, response: type[Response]) -> Response | None:
         """The stored answer to a request, if it was handled before: asked before anything happens outside.
 
-        Raises the stored Refusal; Refusal ALREADY_EXISTS if the id was used for another request; Outage.
+        From here on the call's saga is fenced off from its earlier owners. Raises the stored Refusal; Refusal
+        ALREADY_EXISTS if the id was used for another request; Refusal STALE_EPOCH; Outage.
         """
         async with self.connection() as connection:
-            return await answer_to(connection, getattr(request, REQUEST_ID), request, response)
+            return await answer_to(connection, fence.current.get(), getattr(request, REQUEST_ID), request, response)
 
     def once_per_event(self, durable: str, event_id: str, announced_at: datetime) -> "Once":
         """The inbox: handles an event once per durable."""
         return Once(self, durable, event_id, announced_at)
 
     async def handle(
-        self, cause: str, key: str, fingerprint: bytes, work: Callable[[Transaction], Awaitable[Outcome]]
+        self,
+        cause: str,
+        key: str,
+        fingerprint: bytes,
+        work: Callable[[Transaction], Awaitable[Outcome]],
+        by: Fence | None,
     ) -> Outcome:
         """Do the work, and mark its key as handled, with its outcome and its facts, in the last statement.
 
         Marking comes last because that saves a round trip, and may: whoever comes second, even at the same time,
-        finds the mark, and nothing it did is committed. Raises HandledBefore.
+        finds the mark, and nothing it did is committed; nor is what an owner did who was replaced meanwhile. Raises
+        HandledBefore; Refusal STALE_EPOCH.
         """
         async with self.transaction() as connection:
             tx = Transaction(connection, self.source, cause)
             outcome = await work(tx)
-            if not await connection.fetchval(MARK, key, fingerprint, *columns(outcome), *tx.facts()):
+            if not await mark(connection, by, key, fingerprint, outcome, tx.facts()):
                 raise HandledBefore
         self._wake(tx)
         return outcome
@@ -222,7 +232,7 @@ class Once:
             return Empty()
 
         with suppress(HandledBefore):
-            await self.database.handle(self.event_id, f"event/{self.durable}/{self.event_id}", b"", answering)
+            await self.database.handle(self.event_id, f"event/{self.durable}/{self.event_id}", b"", answering, None)
 
 
 async def _attempt(work: Work[Response], transaction: Transaction) -> Response | Refusal:
@@ -238,7 +248,7 @@ async def _connect(url: str) -> asyncpg.Pool:
             return await asyncpg.create_pool(
                 url, min_size=1, max_size=POOL_SIZE, command_timeout=30, timeout=5, init=_prepare, reset=_keep
             )
-        except _OUTAGES as error:
+        except OUTAGES as error:
             log.warning("database_unreachable", error=repr(error))
             await asyncio.sleep(0.2)
 
@@ -254,5 +264,5 @@ async def _keep(_connection: Any) -> None:
 async def _close(pool: asyncpg.Pool) -> None:
     try:
         await asyncio.wait_for(pool.close(), 5)
-    except (TimeoutError, *_OUTAGES):
+    except (TimeoutError, *OUTAGES):
         pool.terminate()

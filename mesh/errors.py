@@ -10,6 +10,8 @@ class Kind(Enum):
     NOT_FOUND = "NOT_FOUND"
     REFUSED = "FAILED_PRECONDITION"
     ALREADY_EXISTS = "ALREADY_EXISTS"
+    ABORTED = "ABORTED"
+    """Not to this caller, whatever it asks. Says nothing about the request: never a stored outcome, never passed on."""
 
 
 class Refusal(Exception):

@@ -1,32 +1,42 @@
 """The table `handled`: what was answered to a request, and which facts have been reacted to."""
 
 import hashlib
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from google.protobuf.message import Message
 
+from mesh import fence
 from mesh.errors import Kind, Refusal
+from mesh.fence import Fence
 
+Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Response = TypeVar("Response", bound=Message)
 
 ANNOUNCE = """
 INSERT INTO outbox (key, stream, subject, headers, payload)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[], $5::bytea[])
 """
-MARK = """
-WITH fresh AS (
-    INSERT INTO handled (key, fingerprint, answer, refusal) VALUES ($1, $2, $3, $4)
+MARK = f"""
+WITH {fence.RAISED}, fresh AS (
+    INSERT INTO handled (key, fingerprint, answer, refusal) VALUES ($3, $4, $5, $6)
     ON CONFLICT DO NOTHING RETURNING true
 ), announced AS (
     INSERT INTO outbox (key, stream, subject, headers, payload)
-    SELECT * FROM unnest($5::text[], $6::text[], $7::text[], $8::jsonb[], $9::bytea[])
+    SELECT * FROM unnest($7::text[], $8::text[], $9::text[], $10::jsonb[], $11::bytea[])
 )
-SELECT count(*) FROM fresh
+SELECT {fence.NEWEST} AS newest_epoch, EXISTS (SELECT FROM fresh) AS fresh
 """
-"""Mark, answer and announce in one statement. 0: it was handled before, and all this is to be rolled back."""
-HANDLED = "SELECT fingerprint, answer, refusal FROM handled WHERE key = $1"
+"""Fence, mark, answer and announce in one statement. Where the epoch is stale, or the mark not fresh because it was
+handled before, all this is to be rolled back.
+"""
+HANDLED = f"""
+WITH {fence.RAISED}
+SELECT newest_epoch, fingerprint, answer, refusal
+FROM (SELECT {fence.NEWEST}) AS heard (newest_epoch) LEFT JOIN handled ON key = $3
+"""
+"""Always one row; without a fingerprint where the key was not handled."""
 
 
 def fingerprint(request: Message) -> bytes:
@@ -47,15 +57,33 @@ def columns(outcome: Message | Refusal) -> tuple[bytes | None, dict[str, Any] | 
     }
 
 
-async def answer_to(
-    connection: "PoolConnectionProxy[asyncpg.Record]", request_id: str, request: Message, response: type[Response]
-) -> Response | None:
-    """The stored answer, if the request was handled before.
+async def mark(
+    connection: Connection,
+    by: Fence | None,
+    key: str,
+    fingerprint: bytes,
+    outcome: Message | Refusal,
+    facts: tuple[list[Any], ...],
+) -> bool:
+    """Mark a key as handled, with its outcome and its facts: the last statement of a transaction.
 
-    Raises the stored Refusal; Refusal ALREADY_EXISTS if the id was used for another request.
+    False if it was handled before: the caller rolls back. Raises Refusal STALE_EPOCH.
     """
-    row = await connection.fetchrow(HANDLED, f"request/{request_id}")
-    if row is None:
+    (row,) = await connection.fetch(MARK, *fence.columns(by), key, fingerprint, *columns(outcome), *facts)
+    fence.check(by, row["newest_epoch"])
+    return row["fresh"]
+
+
+async def answer_to(
+    connection: Connection, by: Fence | None, request_id: str, request: Message, response: type[Response]
+) -> Response | None:
+    """The stored answer, if the request was handled before. An epoch above 1 has raised the fence from here on.
+
+    Raises the stored Refusal; Refusal ALREADY_EXISTS if the id was used for another request; Refusal STALE_EPOCH.
+    """
+    (row,) = await connection.fetch(HANDLED, *fence.columns(by), f"request/{request_id}")
+    fence.check(by, row["newest_epoch"])
+    if row["fingerprint"] is None:
         return None
     if row["fingerprint"] != fingerprint(request):
         message = f"request_id {request_id} was used for another request; choose a new one"

@@ -7,6 +7,11 @@ CREATE TABLE IF NOT EXISTS handled (
     refusal     jsonb,                   -- kind, reason, message and metadata, where it was a no
     handled_at  timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE IF NOT EXISTS fence (
+    saga_id   uuid PRIMARY KEY,          -- of a saga that changed owner
+    epoch     bigint NOT NULL,           -- the newest heard of; a lower one is refused
+    raised_at timestamptz NOT NULL DEFAULT now()  -- or last confirmed
+);
 CREATE TABLE IF NOT EXISTS outbox (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key          text NOT NULL,          -- facts with the same key are sent one after the other

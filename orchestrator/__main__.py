@@ -18,9 +18,12 @@ from orchestrator.clock import MonotonicClock
 from orchestrator.engine import Engine
 from orchestrator.grpc_caller import GrpcCaller
 from orchestrator.postgres import SCHEMA, PostgresStore
+from orchestrator.postgres_lease import PostgresLease
 from orchestrator.replica import Replica
 from orchestrator.workflows import WORKFLOWS
 
+BEHIND_S = 5.0
+"""A replica in which something has been due for so long is not ready: it is alive, but it does not get on."""
 SERVICE = pb.DESCRIPTOR.services_by_name["OrchestratorService"]
 
 
@@ -41,12 +44,17 @@ async def start(settings: OrchestratorSettings, stack: AsyncExitStack) -> None:
     peers = await stack.enter_async_context(connected(settings.peers))
     versions = [workflow.fingerprint for workflow in WORKFLOWS]
     # A new id for each start: what an earlier process of ours owned is adopted like anybody's.
-    store = await stack.enter_async_context(PostgresStore(database, str(uuid.uuid4()), versions).writing())
-    changes, clock = Changes(), MonotonicClock()
-    engine = Engine(store, GrpcCaller(peers.channel), clock, on_append=changes.changed)
-    replica = await stack.enter_async_context(Replica(store, engine, WORKFLOWS, clock))
+    replica_id, clock, changes = str(uuid.uuid4()), MonotonicClock(), Changes()
+    store = await stack.enter_async_context(PostgresStore(database, replica_id, versions).writing())
+    lease = await stack.enter_async_context(PostgresLease(url, replica_id, clock).kept())
+    engine = Engine(store, GrpcCaller(peers.channel), clock, lease, on_append=changes.changed)
+    replica = await stack.enter_async_context(Replica(store, engine, lease, WORKFLOWS, clock))
     servicer = OrchestratorServicer(replica, store, WORKFLOWS, changes)
-    health = Health(rpc=database.answers)
+
+    async def gets_on() -> bool:
+        return lease.holds() and replica.behind_s < BEHIND_S and await database.answers()
+
+    health = Health(rpc=gets_on)
     await stack.enter_async_context(serving(settings.listen, [(SERVICE, servicer)], health, settings.drain_seconds))
 
 

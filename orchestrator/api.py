@@ -1,6 +1,6 @@
 """The orchestrator's door."""
 
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from orchestrator.store import Conflict, Listing, Record, SagaStore
 Context = grpc.aio.ServicerContext[Any, Any]
 OPEN = frozenset(State) - FINAL
 BLOCKED = saga_pb2.SAGA_STATE_BLOCKED
+QUARANTINED = saga_pb2.SAGA_STATE_QUARANTINED
 
 
 class OrchestratorServicer(orchestrator_service_pb2_grpc.OrchestratorServiceServicer):
@@ -51,6 +52,10 @@ class OrchestratorServicer(orchestrator_service_pb2_grpc.OrchestratorServiceServ
             raise refused("SAGA_SUCCEEDED", f"saga {request.saga_id} has succeeded", saga_id=request.saga_id)
         return pb.CancelSagaResponse(saga=self._saga(record, with_log=False))
 
+    async def ResumeSaga(self, request: pb.ResumeSagaRequest, context: Context) -> pb.ResumeSagaResponse:
+        record = _known(await self._replica.resume(request.saga_id), request.saga_id)
+        return pb.ResumeSagaResponse(saga=self._saga(record, with_log=False))
+
     async def GetSaga(self, request: pb.GetSagaRequest, context: Context) -> pb.GetSagaResponse:
         return pb.GetSagaResponse(saga=self._saga(await self._record(request.saga_id)))
 
@@ -73,13 +78,11 @@ class OrchestratorServicer(orchestrator_service_pb2_grpc.OrchestratorServiceServ
         return _known(await self._store.get(saga_id), saga_id)
 
     def _saga(self, record: Record, *, with_log: bool = True) -> saga_pb2.Saga:
-        deployed = {workflow.fingerprint for workflow in self._workflows.values()}
-        blocked = record.state not in FINAL and record.version not in deployed
         saga = saga_pb2.Saga(
             saga_id=record.saga_id,
             workflow=record.workflow,
             version=record.version,
-            state=BLOCKED if blocked else saga_pb2.SagaState.Value(f"SAGA_STATE_{record.state.value}"),
+            state=self._state(record),
             epoch=record.epoch,
             entries=[_entry(entry) for entry in record.entries] if with_log else [],
         )
@@ -87,6 +90,13 @@ class OrchestratorServicer(orchestrator_service_pb2_grpc.OrchestratorServiceServ
         saga.created_at.FromDatetime(record.created_at)
         saga.updated_at.FromDatetime(record.updated_at)
         return saga
+
+    def _state(self, record: Record) -> saga_pb2.SagaState.ValueType:
+        """The state of its log, unless there is a reason that nobody runs it."""
+        deployed = {workflow.fingerprint for workflow in self._workflows.values()}
+        if record.state not in FINAL and record.version not in deployed:
+            return BLOCKED
+        return QUARANTINED if record.quarantined else saga_pb2.SagaState.Value(f"SAGA_STATE_{record.state.value}")
 
 
 def _unpacked(request: pb.StartSagaRequest, workflow: AnySaga) -> Message:
@@ -115,18 +125,15 @@ def _known(record: Record | None, saga_id: str) -> Record:
 
 
 def _listing(state: saga_pb2.SagaState.ValueType, size: int, after: str) -> Listing:
-    return Listing(_states(state), _blocked(state), size, _position(after) if after else None)
-
-
-def _states(state: saga_pb2.SagaState.ValueType) -> Collection[State]:
+    """A saga that nobody runs is listed as that, not by the state of its log."""
+    position = _position(after) if after else None
     if state == saga_pb2.SAGA_STATE_UNSPECIFIED:
-        return frozenset(State)
-    return OPEN if state == BLOCKED else {State(saga_pb2.SagaState.Name(state).removeprefix("SAGA_STATE_"))}
-
-
-def _blocked(state: saga_pb2.SagaState.ValueType) -> bool | None:
-    """A blocked saga is listed as that, not by the state that it was in."""
-    return None if state == saga_pb2.SAGA_STATE_UNSPECIFIED else state == BLOCKED
+        return Listing(frozenset(State), size=size, after=position)
+    if state in (BLOCKED, QUARANTINED):
+        blocked = state == BLOCKED
+        return Listing(OPEN, blocked=blocked, quarantined=None if blocked else True, size=size, after=position)
+    states = {State(saga_pb2.SagaState.Name(state).removeprefix("SAGA_STATE_"))}
+    return Listing(states, blocked=False, quarantined=False, size=size, after=position)
 
 
 def _position(after: str) -> tuple[datetime, str]:

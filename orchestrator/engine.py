@@ -1,21 +1,31 @@
-"""The engine: from a position, act once, record what came of it, go on."""
+"""The engine: from a position, act, record what came of it, go on."""
 
-import asyncio
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 
 import structlog
 
 from orchestrator import tracing
+from orchestrator.branches import Wait
 from orchestrator.caller import Call, Caller, NoAnswer, Refused
 from orchestrator.clock import Clock
-from orchestrator.log import Do, Undo
-from orchestrator.outcome import Outcome, answered, recorded, refused, unanswered
+from orchestrator.lease import Lease
+from orchestrator.log import Action, Do, Rest, Undo
+from orchestrator.outcome import Outcome, answered, recorded, refused, rested, unanswered
 from orchestrator.patience import Patience
+from orchestrator.progress import Progress, Target
 from orchestrator.run import Run
 from orchestrator.store import Append, SagaStore
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
+
+PLACES = 128
+"""Calls in flight to one participant, at the most."""
+PARK_S = 1.0
+"""A saga that has nothing to do for so long is not kept in memory, seconds."""
+NO_LEASE_S = 0.1
+"""Between two looks at a lease that is not held, seconds."""
 
 
 class Engine:
@@ -26,92 +36,130 @@ class Engine:
         store: SagaStore,
         caller: Caller,
         clock: Clock,
+        lease: Lease,
         *,
         patience: Patience | None = None,
-        max_calls: int = 256,
         on_append: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """At most `max_calls` attempts are in flight at once; a saga that waits for its next attempt holds no place.
-        `on_append` is told the id of each saga whose log has grown.
-        """
+        """`on_append` is told the id of each saga whose log has grown."""
         self._store = store
         self._caller = caller
         self._clock = clock
+        self._lease = lease
         self._patience = patience or Patience()
         self._on_append = on_append
-        self._places = asyncio.Semaphore(max_calls)
+        self._targets: defaultdict[str, Target] = defaultdict(partial(Target, PLACES))
+        self.progress = Progress(clock)
 
     async def run(self, run: Run) -> None:
-        """Take the saga to its end, or to where it is stopped. Raises Fenced or StaleEpoch: it is no longer ours."""
-        await self._record(run, None)  # a saga that was adopted may lack the intent of what is next
-        while not run.position.ended and not run.stopped:
-            outcome = None if run.must_unwind else await self._act(run)
-            await self._record(run, outcome)
+        """Take the saga to its end, to where it has to wait for long, or to where it is stopped.
 
-    async def _record(self, run: Run, outcome: Outcome | None) -> None:
-        entries, position = recorded(run.position, run.epoch, outcome, run.cancel_reason)
-        if not entries:
+        Raises Fenced or StaleEpoch: it is no longer ours.
+        """
+        try:
+            await self._record(run, None)  # a saga that was adopted may lack the intent of what is next
+            while not run.over:
+                await self._turn(run)
+        finally:
+            await run.branches.end()
+
+    async def _turn(self, run: Run) -> None:
+        if run.must_unwind:
+            await self._record(run, None)
             return
-        cancel = await self._store.append(Append(run.saga_id, run.epoch, entries, position.state))
-        run.position = position
-        run.cancel(cancel)
+        came = await run.branches.first(run.position.next, partial(self._act, run))
+        if isinstance(came, Outcome):
+            await self._record(run, came)
+        elif came.seconds < PARK_S or run.must_unwind:
+            await self._clock.wait(run.woken, came.seconds)
+            run.woken.clear()
+        else:
+            await self._record(run, None, park_s=came.seconds)
+
+    async def _record(self, run: Run, outcome: Outcome | None, park_s: float | None = None) -> None:
+        entries, position = recorded(run.position, run.epoch, outcome, run.cancel_reason)
+        if not entries and park_s is None:
+            return
+        heard = run.cancel_reason is not None
+        append = Append(
+            run.saga_id, run.epoch, run.position.sequence + 1, entries, position.state, park_s, cancel_heard=heard
+        )
+        with self.progress.due():
+            stored = await self._store.append(append)
+        run.position = position.stored(stored.at)
+        run.parked = park_s is not None
+        run.heard(stored.at, self._clock.now())
+        run.cancel(stored.cancel_reason)
         self._on_append(run.saga_id)
 
-    async def _act(self, run: Run) -> Outcome | None:
-        """Do or undo what is next until something comes of it. None where a cancel or a stop is first."""
-        call, verb = _prepared(run)
-        started = self._clock.now()
-        attempts, outcome = 0, None
-        with tracing.step(verb, run.saga_id, run.saga.name, call.path) as span:
-            for wait in self._patience.waits(run.position):
-                attempts += 1
-                outcome = await self._attempt(run, replace(call, attempt=attempts), started)
-                if outcome is None:
-                    await self._clock.wait(run.woken, wait)
-                    run.woken.clear()
-                if outcome is not None or run.stopped or run.must_unwind:
-                    break
-            span.set_attribute("saga.attempt", attempts)
-        self._tell(run, call, verb, attempts, started, outcome)
-        return outcome
+    async def _act(self, run: Run, action: Action) -> Outcome | Wait:
+        now = self._clock.now()
+        if isinstance(action, Rest):
+            left = action.sleep.seconds - run.elapsed(action.since, now)
+            return Wait(left) if left > 0 else rested(action)
+        if not isinstance(action, (Do, Undo)):
+            raise TypeError(f"nothing to do where next is {action}")
+        wait = run.not_before.get(action.path, now) - now
+        return Wait(wait) if wait > 0 else await self._attempt(run, action)
 
-    async def _attempt(self, run: Run, call: Call, started: float) -> Outcome | None:
+    async def _attempt(self, run: Run, action: Do | Undo) -> Outcome | Wait:
+        run.attempts[action.path] += 1
+        call, verb = _prepared(run, action)
+        target = self._targets[call.method.service]
+        with tracing.step(verb, run.saga.name, call) as span:
+            with self.progress.due(target):
+                await target.places.acquire()
+            try:
+                if not self._lease.holds():
+                    return Wait(NO_LEASE_S)
+                outcome = await self._call(run, action, call, target)
+            finally:
+                target.places.release()
+            tracing.came(span, outcome)
+        self._tell(run, call, verb, outcome)
+        if outcome is not None:
+            return outcome
+        wait = self._patience.wait(run.position, action, run.elapsed(action.since, self._clock.now()))
+        run.not_before[action.path] = self._clock.now() + wait
+        return Wait(wait)
+
+    async def _call(self, run: Run, action: Do | Undo, call: Call, target: Target) -> Outcome | None:
         """What comes of one attempt. None: it has to be repeated."""
         try:
-            async with self._places:
-                answer = await self._caller.call(call)
+            answer = await self._caller.call(call)
         except Refused as no:
-            return refused(run.position, no.reason, no.message)
+            target.answered()
+            return refused(run.position, action, no.reason, no.message)
         except NoAnswer as silence:
-            if self._patience.is_over(run.position, call.attempt, self._clock.now() - started):
-                message = f"{call.attempt} attempts, the last one: {silence.message}"
-                return unanswered(run.position, silence.code, message)
-            return None
-        return answered(run.position, answer)
+            target.was_silent()
+            tried_s = run.elapsed(action.since, self._clock.now())
+            if not self._patience.is_over(run.position, action, tried_s):
+                return None
+            message = f"tried for {tried_s:.0f} s, the last time: {silence.message}"
+            return unanswered(action, silence.code, message)
+        target.answered()
+        return answered(action, answer)
 
-    def _tell(self, run: Run, call: Call, verb: str, attempts: int, started: float, outcome: Outcome | None) -> None:
+    def _tell(self, run: Run, call: Call, verb: str, outcome: Outcome | None) -> None:
         log.info(
             "step",
             saga_id=run.saga_id,
             workflow=run.saga.name,
             step=call.path,
             verb=verb,
-            outcome="INTERRUPTED" if outcome is None else outcome.kind.name,
+            outcome="NO_ANSWER" if outcome is None else outcome.kind.name,
             reason="" if outcome is None else outcome.reason,
-            attempts=attempts,
+            attempt=call.attempt,
             epoch=run.epoch,
-            duration_ms=round((self._clock.now() - started) * 1000, 2),
         )
 
 
-def _prepared(run: Run) -> tuple[Call, str]:
-    """The call that is next, and what people name it. Its request id is the same on every attempt, of any replica."""
-    match run.position.next:
-        case Do(step=step, run=number):
-            request = step.do_request(run.facts, f"{run.saga_id}/{number}/{step.name}/do")
-            return Call(step.does, request, run.saga_id, step.name, 1, run.epoch), "step"
-        case Undo(step=step, run=number):
-            request = step.undo_request(run.facts, f"{run.saga_id}/{number}/{step.name}/undo")
-            return Call(step.undoes, request, run.saga_id, step.name, 1, run.epoch), "undo"
-        case other:
-            raise TypeError(f"nothing to call where next is {other}")
+def _prepared(run: Run, action: Do | Undo) -> tuple[Call, str]:
+    """The call, and what people name it. Its request id is the same on every attempt, of any replica."""
+    step, attempt = action.step, run.attempts[action.path]
+    name = f"{run.saga_id}/{action.run}/{action.path}"
+    if isinstance(action, Do):
+        request = step.do_request(run.facts, f"{name}/do")
+        return Call(step.does, request, run.saga_id, action.path, attempt, run.epoch), "step"
+    request = step.undo_request(run.facts, f"{name}/undo")
+    return Call(step.undoes, request, run.saga_id, action.path, attempt, run.epoch), "undo"

@@ -6,10 +6,11 @@ from enum import Enum, auto
 import grpc
 from google.protobuf.message import Message
 
+from mesh import fence
+from mesh.contract import Method
 from mesh.rpc.status import error_info
 from orchestrator.caller import Call, NoAnswer, Refused, StaleEpoch
 
-STALE_EPOCH = "STALE_EPOCH"
 LONGEST_MESSAGE = 500
 """Characters of a participant's message that are kept."""
 
@@ -61,21 +62,21 @@ class GrpcCaller:
     async def call(self, call: Call) -> bytes:
         """Make the call, within the deadline of its contract."""
         metadata = (
-            ("ensemble-saga-id", call.saga_id),
-            ("ensemble-step", call.path),
-            ("ensemble-attempt", str(call.attempt)),
-            ("ensemble-epoch", str(call.epoch)),
+            (fence.SAGA_ID, call.saga_id),
+            (fence.STEP, call.path),
+            (fence.ATTEMPT, str(call.attempt)),
+            (fence.EPOCH, str(call.epoch)),
         )
         try:
-            return await self._method(call.method.path)(call.request, timeout=call.method.deadline, metadata=metadata)
+            return await self._method(call.method)(call.request, timeout=call.method.deadline, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise _sorted(error) from error
 
-    def _method(self, path: str) -> grpc.aio.UnaryUnaryMultiCallable[Message, bytes]:
-        if path not in self._methods:
-            channel = self._channel_for(path[1:].rpartition("/")[0])
-            self._methods[path] = channel.unary_unary(path, request_serializer=_serialize)
-        return self._methods[path]
+    def _method(self, method: Method) -> grpc.aio.UnaryUnaryMultiCallable[Message, bytes]:
+        if method.path not in self._methods:
+            channel = self._channel_for(method.service)
+            self._methods[method.path] = channel.unary_unary(method.path, request_serializer=_serialize)
+        return self._methods[method.path]
 
 
 def _serialize(message: Message) -> bytes:
@@ -86,7 +87,7 @@ def _sorted(error: grpc.aio.AioRpcError) -> Refused | NoAnswer | StaleEpoch:
     code = error.code()
     info = error_info(error)
     message = (error.details() or "")[:LONGEST_MESSAGE].replace("\0", "")
-    if code is grpc.StatusCode.ABORTED and info.reason == STALE_EPOCH:
+    if code is grpc.StatusCode.ABORTED and info.reason == fence.STALE_EPOCH:
         return StaleEpoch(message)
     if MEANING[code] is Meaning.REFUSED:
         return Refused(info.reason or code.name, message)

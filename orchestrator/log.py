@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from functools import reduce
+from functools import cached_property, reduce
+from typing import Any, TypeAlias
 
-from orchestrator.saga import AnySaga, AnyStep, Cause, Failure
+from orchestrator.blocks import AnyStep, Cause, Failure, Leaf, Sleep, Step
+from orchestrator.saga import AnySaga
 
 
 class IllegalLog(Exception):
@@ -39,6 +41,8 @@ class Kind(Enum):
     STEP_SUCCEEDED = "STEP_SUCCEEDED"
     STEP_REFUSED = "STEP_REFUSED"
     STEP_UNKNOWN = "STEP_UNKNOWN"
+    SLEEP_STARTED = "SLEEP_STARTED"
+    SLEEP_ENDED = "SLEEP_ENDED"
     CANCELLED = "CANCELLED"
     UNDO_STARTED = "UNDO_STARTED"
     UNDO_SUCCEEDED = "UNDO_SUCCEEDED"
@@ -64,20 +68,46 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Begin:
+    """Nothing has been done yet, not even started."""
+
+    path: str = ""
+    run: int = 1
+    announced: bool = False
+
+
+@dataclass(frozen=True)
 class Do:
-    """Call the step. `announced`: the intent is in the log, so it may have been called already."""
+    """Call the step."""
 
     step: AnyStep
+    path: str
     announced: bool = False
+    """The intent is in the log, so it may have been called already."""
+    since: datetime | None = None
+    """When it was announced, by the store's clock."""
+    run: int = 1
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Wait until the sleep is over. Fields as above."""
+
+    sleep: Sleep
+    path: str
+    announced: bool = False
+    since: datetime | None = None
     run: int = 1
 
 
 @dataclass(frozen=True)
 class Undo:
-    """Take the step back. `announced` as above."""
+    """Take the step back. Fields as above."""
 
     step: AnyStep
+    path: str
     announced: bool = False
+    since: datetime | None = None
     run: int = 1
 
 
@@ -87,43 +117,74 @@ class End:
 
     state: State
     announced: bool = False
+    path: str = ""
+    run: int = 1
+
+
+Action: TypeAlias = Begin | Do | Rest | Undo | End
+Times: TypeAlias = Mapping[str, datetime | None]
+"""When each step or sleep was announced, by its name."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a saga has come."""
+    """How far a saga has come. Steps and sleeps are known by their names."""
 
     saga: AnySaga
-    next: Do | Undo | End | None = None
-    """None: not even started."""
     sequence: int = 0
+    begun: Times = field(default_factory=dict[str, datetime | None])
+    """Whose intent is in the log."""
+    done: frozenset[str] = frozenset()
+    """What need not be done any more."""
     answers: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    """What each step answered, by path."""
     to_undo: tuple[AnyStep, ...] = ()
-    """Steps that ran or may have run, oldest first."""
+    """Steps that ran or may have run, in the order of their beginning."""
+    undos_begun: Times = field(default_factory=dict[str, datetime | None])
     failure: Failure | None = None
     """Why it unwinds."""
     past_pivot: bool = False
-    stuck: bool = False
+    stuck: frozenset[str] = frozenset()
+    ended: bool = False
+
+    @cached_property
+    def next(self) -> tuple[Action, ...]:
+        """What can be done now: one thing, or several where branches run side by side."""
+        if self.sequence == 0:
+            return (Begin(),)
+        if self.failure is not None:
+            return (self._undo(self.to_undo[-1]) if self.to_undo else End(State.UNWOUND, self.ended),)
+        return tuple(map(self._do, self.saga.next(self.done))) or (End(State.SUCCEEDED, self.ended),)
 
     @property
     def state(self) -> State:
         """Where the saga stands, as people see it."""
-        if isinstance(self.next, End) and self.next.announced:
-            return self.next.state
+        if self.ended:
+            return State.SUCCEEDED if self.failure is None else State.UNWOUND
         if self.stuck:
             return State.STUCK
         return State.RUNNING if self.failure is None else State.UNWINDING
 
     @property
-    def ended(self) -> bool:
-        """Whether the saga is over."""
-        return self.state in FINAL
-
-    @property
     def cancellable(self) -> bool:
         """Whether a cancel can be heeded here: going forward, and the pivot has not happened for all we know."""
-        return isinstance(self.next, Do) and not self.past_pivot
+        return self.failure is None and not self.past_pivot and isinstance(self.next[0], (Do, Rest))
+
+    def stored(self, at: datetime) -> "Position":
+        """The same, knowing when the latest intents were stored."""
+        return replace(self, begun=_stamped(self.begun, at), undos_begun=_stamped(self.undos_begun, at))
+
+    def _do(self, leaf: Leaf) -> Do | Rest:
+        name, path = leaf.name, self.saga.paths[leaf.name]
+        announced, since = name in self.begun, self.begun.get(name)
+        return Do(leaf, path, announced, since) if isinstance(leaf, Step) else Rest(leaf, path, announced, since)
+
+    def _undo(self, step: AnyStep) -> Undo:
+        name = step.name
+        return Undo(step, self.saga.paths[name], name in self.undos_begun, self.undos_begun.get(name))
+
+
+def _stamped(times: Times, at: datetime) -> Times:
+    return {name: since or at for name, since in times.items()}
 
 
 def fold(saga: AnySaga, entries: Iterable[Entry]) -> Position:
@@ -133,104 +194,122 @@ def fold(saga: AnySaga, entries: Iterable[Entry]) -> Position:
 
 def advance(position: Position, entry: Entry) -> Position:
     """Where a saga stands after one more entry. Raises IllegalLog."""
-    action, announced, move = _LEGAL[entry.kind]
-    following = position.next
-    legal = entry.sequence == position.sequence + 1 and isinstance(following, action)
-    if announced is not None:
-        legal = legal and following is not None and following.announced == announced
-    if isinstance(following, (Do, Undo)) and entry.kind is not Kind.CANCELLED:
-        legal = legal and (entry.path, entry.run) == (following.step.name, following.run)
-    if not legal:
-        raise IllegalLog(f"{entry.kind.name} {entry.path} as number {entry.sequence} where next is {following}")
-    return replace(move(position, entry), sequence=entry.sequence)
+    action = _meant(position, entry)
+    if action is None or entry.sequence != position.sequence + 1:
+        where = f"number {entry.sequence} where next are {position.sequence + 1} and {position.next}"
+        raise IllegalLog(f"{entry.kind.name} {entry.path} run {entry.run} as {where}")
+    changes = _LEGAL[entry.kind][2](position, action, entry)
+    return replace(position, sequence=entry.sequence, **changes)
 
 
-def _started(position: Position, _: Entry) -> Position:
-    return replace(position, next=Do(position.saga.steps[0]))
+def _meant(position: Position, entry: Entry) -> Any:
+    """The action that the entry is about, if it is one that the entry may be about."""
+    if entry.kind is Kind.CANCELLED:
+        return position.next[0] if position.cancellable else None
+    wanted, announced, _ = _LEGAL[entry.kind]
+    for action in position.next:
+        if isinstance(action, wanted) and (action.path, action.run) == (entry.path, entry.run):
+            return action if action.announced == announced else None
+    return None
 
 
-def _announced(position: Position, _: Entry) -> Position:
-    following = position.next
-    if isinstance(following, Do) and following.step.undo is not None:
-        position = replace(position, to_undo=(*position.to_undo, following.step))
-    return replace(position, next=following and replace(following, announced=True))
+Changes: TypeAlias = dict[str, Any]
 
 
-def _step_succeeded(position: Position, entry: Entry) -> Position:
-    step = _step(position)
-    answers = {**position.answers, entry.path: entry.payload}
-    return _forward(replace(position, answers=answers, past_pivot=position.past_pivot or step.pivot))
+def _started(_position: Position, _action: Begin, _entry: Entry) -> Changes:
+    return {}
 
 
-def _step_refused(position: Position, entry: Entry) -> Position:
-    step = _step(position)
-    never_ran = replace(position, to_undo=tuple(each for each in position.to_undo if each is not step))
+def _step_announced(position: Position, action: Do, entry: Entry) -> Changes:
+    begun = {**position.begun, action.step.name: entry.at}
+    if action.step.undo is None:
+        return {"begun": begun}
+    return {"begun": begun, "to_undo": (*position.to_undo, action.step)}
+
+
+def _step_succeeded(position: Position, action: Do, entry: Entry) -> Changes:
+    step = action.step
+    return {
+        "answers": {**position.answers, step.name: entry.payload},
+        "done": position.done | {step.name},
+        "past_pivot": position.past_pivot or step.pivot,
+        "stuck": position.stuck - {step.name},
+    }
+
+
+def _step_refused(position: Position, action: Do, entry: Entry) -> Changes:
+    step = action.step
+    never_ran = tuple(each for each in position.to_undo if each is not step)
     if step.optional:
-        return _forward(never_ran)
+        return {"to_undo": never_ran, "done": position.done | {step.name}}
     if not position.past_pivot:
-        return _unwind(never_ran, Failure(Cause.REFUSED, entry.path, entry.reason, entry.message))
-    if position.stuck:
-        raise IllegalLog(f"{entry.path} is refused twice after the pivot")
-    return replace(position, stuck=True)
+        return {"to_undo": never_ran, "failure": _failure(Cause.REFUSED, entry)}
+    return {"stuck": _newly_stuck(position, step)}
 
 
-def _step_unknown(position: Position, entry: Entry) -> Position:
+def _step_unknown(position: Position, _action: Do, entry: Entry) -> Changes:
     if position.past_pivot:
         raise IllegalLog(f"{entry.path} comes after the pivot: it is repeated until it is answered")
-    return _unwind(position, Failure(Cause.UNKNOWN, entry.path, entry.reason, entry.message))
+    return {"failure": _failure(Cause.UNKNOWN, entry)}
 
 
-def _cancelled(position: Position, entry: Entry) -> Position:
-    if position.past_pivot:
-        raise IllegalLog("a cancel after the pivot")
-    return _unwind(position, Failure(Cause.CANCELLED, "", entry.reason, entry.message))
+def _sleep_announced(position: Position, action: Rest, entry: Entry) -> Changes:
+    return {"begun": {**position.begun, action.sleep.name: entry.at}}
 
 
-def _undo_succeeded(position: Position, _: Entry) -> Position:
-    return _unwind(replace(position, to_undo=position.to_undo[:-1], stuck=False), position.failure)
+def _sleep_ended(position: Position, action: Rest, _entry: Entry) -> Changes:
+    return {"done": position.done | {action.sleep.name}}
 
 
-def _undo_stuck(position: Position, _: Entry) -> Position:
-    if position.stuck:
-        raise IllegalLog("it is stuck already")
-    return replace(position, stuck=True)
+def _cancelled(_position: Position, _action: Do | Rest, entry: Entry) -> Changes:
+    return {"failure": _failure(Cause.CANCELLED, entry)}
 
 
-def _pivot_held(position: Position, _: Entry) -> Position:
-    step = _step(position)
-    if not step.pivot:
-        raise IllegalLog(f"{step.name} is no pivot")
-    return replace(position, next=Do(step, announced=True), failure=None, past_pivot=True, stuck=False)
+def _undo_announced(position: Position, action: Undo, entry: Entry) -> Changes:
+    return {"undos_begun": {**position.undos_begun, action.step.name: entry.at}}
 
 
-def _forward(position: Position) -> Position:
-    following = position.saga.after(_step(position))
-    return replace(position, next=Do(following) if following else End(State.SUCCEEDED), stuck=False)
+def _undo_succeeded(position: Position, _action: Undo, _entry: Entry) -> Changes:
+    return {"to_undo": position.to_undo[:-1], "stuck": frozenset[str]()}
 
 
-def _unwind(position: Position, failure: Failure | None) -> Position:
-    following = Undo(position.to_undo[-1]) if position.to_undo else End(State.UNWOUND)
-    return replace(position, next=following, failure=failure)
+def _undo_stuck(position: Position, action: Undo, _entry: Entry) -> Changes:
+    return {"stuck": _newly_stuck(position, action.step)}
 
 
-def _step(position: Position) -> AnyStep:
-    if isinstance(position.next, (Do, Undo)):
-        return position.next.step
-    raise IllegalLog(f"no step where next is {position.next}")
+def _pivot_held(_position: Position, action: Undo, _entry: Entry) -> Changes:
+    if not action.step.pivot:
+        raise IllegalLog(f"{action.step.name} is no pivot")
+    return {"failure": None, "past_pivot": True, "stuck": frozenset[str]()}
 
 
-_Move = Callable[[Position, Entry], Position]
-_LEGAL: dict[Kind, tuple[type[Do | Undo | End | None], bool | None, _Move]] = {
-    # kind: what must be next, whether its intent must be in the log, where that leads
-    Kind.STARTED: (type(None), None, _started),
-    Kind.STEP_STARTED: (Do, False, _announced),
+def _ended(_position: Position, _action: End, _entry: Entry) -> Changes:
+    return {"ended": True}
+
+
+def _newly_stuck(position: Position, step: AnyStep) -> frozenset[str]:
+    if step.name in position.stuck:
+        raise IllegalLog(f"{step.name} is stuck already")
+    return position.stuck | {step.name}
+
+
+def _failure(cause: Cause, entry: Entry) -> Failure:
+    return Failure(cause, entry.path, entry.reason, entry.message)
+
+
+_LEGAL: dict[Kind, tuple[type[Action] | tuple[type[Action], ...], bool, Callable[[Position, Any, Entry], Changes]]] = {
+    # kind: which action it is about, whether that is announced by then, what it changes
+    Kind.STARTED: (Begin, False, _started),
+    Kind.STEP_STARTED: (Do, False, _step_announced),
     Kind.STEP_SUCCEEDED: (Do, True, _step_succeeded),
     Kind.STEP_REFUSED: (Do, True, _step_refused),
     Kind.STEP_UNKNOWN: (Do, True, _step_unknown),
-    Kind.CANCELLED: (Do, None, _cancelled),
-    Kind.UNDO_STARTED: (Undo, False, _announced),
+    Kind.SLEEP_STARTED: (Rest, False, _sleep_announced),
+    Kind.SLEEP_ENDED: (Rest, True, _sleep_ended),
+    Kind.CANCELLED: ((Do, Rest), True, _cancelled),
+    Kind.UNDO_STARTED: (Undo, False, _undo_announced),
     Kind.UNDO_SUCCEEDED: (Undo, True, _undo_succeeded),
     Kind.PIVOT_HELD: (Undo, True, _pivot_held),
     Kind.UNDO_STUCK: (Undo, True, _undo_stuck),
-    Kind.ENDED: (End, False, _announced),
+    Kind.ENDED: (End, False, _ended),
 }

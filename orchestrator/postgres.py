@@ -8,8 +8,19 @@ from typing import Self
 from mesh.database import Connection, Database
 from orchestrator import statements
 from orchestrator.group_commit import GroupCommit
-from orchestrator.rows import columns, entry_rows, new_row, record, records, started_record
-from orchestrator.store import LEASE_S, Append, Conflict, Fenced, Listing, NewSaga, Record
+from orchestrator.rows import append_row, columns, entry_rows, new_row, record, records, started_record
+from orchestrator.store import (
+    LEASE_S,
+    QUARANTINE_AFTER,
+    UNSPACED,
+    Append,
+    Appended,
+    Conflict,
+    Fenced,
+    Listing,
+    NewSaga,
+    Record,
+)
 
 SCHEMA = resources.files("orchestrator").joinpath("schema.sql").read_text()
 
@@ -38,17 +49,23 @@ class PostgresStore:
             raise Conflict(new.saga_id)
         return stored
 
-    async def append(self, append: Append) -> str | None:
+    async def append(self, append: Append) -> Appended:
         """See SagaStore."""
-        stored, cancel_reason = await self._appends.submit(append)
-        if not stored:
+        appended = await self._appends.submit(append)
+        if appended is None:
             raise Fenced(append.saga_id)
-        return cancel_reason
+        return appended
 
     async def cancel(self, saga_id: str, reason: str) -> Record | None:
         """See SagaStore."""
         async with self._database.connection() as connection:
             await connection.execute(statements.CANCEL, saga_id, reason)
+        return await self.get(saga_id)
+
+    async def resume(self, saga_id: str) -> Record | None:
+        """See SagaStore."""
+        async with self._database.connection() as connection:
+            await connection.execute(statements.RESUME, saga_id)
         return await self.get(saga_id)
 
     async def get(self, saga_id: str) -> Record | None:
@@ -63,25 +80,34 @@ class PostgresStore:
         created_at, saga_id = listing.after or (None, None)
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                statements.LIST, states, listing.blocked, self._versions, created_at, saga_id, listing.size
+                statements.LIST,
+                states,
+                listing.blocked,
+                self._versions,
+                listing.quarantined,
+                created_at,
+                saga_id,
+                listing.size,
             )
         return [record(row, row["updated_at"]) for row in rows]
 
     async def claim(self, limit: int) -> Sequence[Record]:
         """See SagaStore."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(statements.CLAIM, self.replica_id, self._versions, limit)
-            return records(await connection.fetch(statements.READ, [row["saga_id"] for row in rows])) if rows else []
+            limits = (limit, LEASE_S, QUARANTINE_AFTER, UNSPACED)
+            rows = await connection.fetch(statements.CLAIM, self.replica_id, self._versions, *limits)
+            claimed = [row["saga_id"] for row in rows if not row["quarantined"]]
+            return records(await connection.fetch(statements.READ, claimed)) if claimed else []
 
     async def owned(self) -> Sequence[str]:
         """See SagaStore."""
         async with self._database.connection() as connection:
             return [row["saga_id"] for row in await connection.fetch(statements.OWNED, self.replica_id)]
 
-    async def renew(self) -> None:
+    async def put_down(self, saga_id: str, epoch: int, seconds: float) -> None:
         """See SagaStore."""
         async with self._database.connection() as connection:
-            await connection.execute(statements.RENEW, self.replica_id, LEASE_S)
+            await connection.execute(statements.PUT_DOWN, saga_id, self.replica_id, epoch, seconds)
 
     async def release(self) -> None:
         """See SagaStore."""
@@ -96,20 +122,19 @@ class PostgresStore:
         rows = await connection.fetch(
             statements.START,
             self.replica_id,
-            *columns([new_row(new, owned=owned) for new, owned in fresh.values()]),
-            *columns([row for new, _ in fresh.values() for row in entry_rows(new.saga_id, new.entries)]),
+            *columns([new_row(new, owned=owned) for new, owned in fresh.values()], 7),
+            *columns([row for new, _ in fresh.values() for row in entry_rows(new.saga_id, new.entries)], 8),
         )
         started = {row["saga_id"]: row for row in rows}
         return [started_record(new, started.pop(new.saga_id)) if new.saga_id in started else None for new, _ in batch]
 
-    async def _write_appends(
-        self, connection: Connection, batch: Sequence[Append]
-    ) -> Sequence[tuple[bool, str | None]]:
+    async def _write_appends(self, connection: Connection, batch: Sequence[Append]) -> Sequence[Appended | None]:
+        """None for each append that is fenced."""
         rows = await connection.fetch(
             statements.APPEND,
             self.replica_id,
-            *columns([(one.saga_id, one.epoch, one.state.value, one.entries[0].sequence) for one in batch]),
-            *columns([row for one in batch for row in entry_rows(one.saga_id, one.entries)]),
+            *columns([append_row(one) for one in batch], 7),
+            *columns([row for one in batch for row in entry_rows(one.saga_id, one.entries)], 8),
         )
-        results = {row["saga_id"]: (row["stored"], row["cancel_reason"]) for row in rows}
-        return [results[one.saga_id] for one in batch]
+        stored = {row["saga_id"]: Appended(row["at"], row["cancel_reason"]) for row in rows if row["stored"]}
+        return [stored.get(one.saga_id) for one in batch]

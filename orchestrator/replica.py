@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Coroutine, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -13,11 +13,13 @@ import structlog
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 
+from mesh.background import ended
 from mesh.errors import Outage
 from orchestrator import tracing
 from orchestrator.caller import StaleEpoch
 from orchestrator.clock import Clock
 from orchestrator.engine import Engine
+from orchestrator.lease import Lease
 from orchestrator.log import FINAL
 from orchestrator.outcome import opening
 from orchestrator.run import Run
@@ -33,11 +35,10 @@ T = TypeVar("T")
 class Pace:
     """How often a replica looks around, seconds, and how much it takes up."""
 
-    sweep_s: float = 1.0
-    renew_s: float = 1.0
-    retry_s: float = 0.1
-    """Before a saga that failed here is looked at again; doubles up to `retry_cap_s`."""
-    retry_cap_s: float = 10.0
+    sweep_s: float = 0.25
+    beat_s: float = 0.2
+    put_down_s: float = 1.0
+    """For how long a saga that failed here is left alone; doubles with each attempt."""
     drain_s: float = 10.0
     """How long steps in flight may take to finish when the replica stops."""
     batch: int = 50
@@ -51,24 +52,31 @@ class Replica:
     """Runs what is started here and adopts orphans, from when it is entered until it is left."""
 
     def __init__(
-        self, store: SagaStore, engine: Engine, workflows: Iterable[AnySaga], clock: Clock, pace: Pace | None = None
+        self,
+        store: SagaStore,
+        engine: Engine,
+        lease: Lease,
+        workflows: Iterable[AnySaga],
+        clock: Clock,
+        pace: Pace | None = None,
     ) -> None:
+        """The lease is kept by others for longer than the replica is entered."""
         self._store = store
         self._engine = engine
+        self._lease = lease
         self._deployed = {saga.fingerprint: saga for saga in workflows}
         self._clock = clock
         self._pace = pace or Pace()
         self._runs: dict[str, Run | None] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._draining = asyncio.Event()
-        self._released = asyncio.Event()
+        self._something_due = asyncio.Event()
         self._unsure = False
-        """Whether an answer was lost that may have said that a saga is ours."""
+        """Whether a saga may be ours that does not run here: an answer was lost, or a run ended unexpectedly."""
 
     async def __aenter__(self) -> Self:
-        await self._store.renew()
-        self._renewer = asyncio.create_task(self._every(self._pace.renew_s, self._store.renew, self._released))
-        self._sweeper = asyncio.create_task(self._every(self._pace.sweep_s, self._sweep, self._draining))
+        self._beater = asyncio.create_task(self._keep_beating())
+        self._sweeper = asyncio.create_task(self._keep_sweeping())
         return self
 
     async def __aexit__(
@@ -76,18 +84,22 @@ class Replica:
     ) -> None:
         """Adopt no more, let steps in flight finish, hand over what is left."""
         self._draining.set()
-        self._sweeper.cancel()
+        await ended(self._sweeper)
         for run in filter(None, self._runs.values()):
             run.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._pace.drain_s)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(self._sweeper, *self._tasks, return_exceptions=True)
-        self._released.set()
-        await self._renewer
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with _survived("release"):
             await self._store.release()
+        await ended(self._beater)
+
+    @property
+    def behind_s(self) -> float:
+        """For how long the oldest thing that could be done here has not been done, seconds."""
+        return self._engine.progress.behind_s
 
     async def start(self, saga: AnySaga, saga_id: str, given: Message) -> Record:
         """The saga is stored, and runs here if it is new. Raises Conflict.
@@ -111,67 +123,66 @@ class Replica:
         record = await self._store.cancel(saga_id, reason)
         if record is not None and (run := self._runs.get(saga_id)) is not None:
             run.cancel(record.cancel_reason)
+        self._something_due.set()
+        return record
+
+    async def resume(self, saga_id: str) -> Record | None:
+        """A saga that waits or is quarantined is taken up at once; see SagaStore."""
+        record = await self._store.resume(saga_id)
+        self._something_due.set()
         return record
 
     async def _start(self, new: NewSaga) -> Record:
         try:
-            record = await self._store.start(new, owned=not self._draining.is_set())
+            record = await self._store.start(new, owned=self._takes_more())
         except Outage:
             self._unsure = True
             raise
         self._launch(record)
         return record
 
+    def _takes_more(self) -> bool:
+        return len(self._runs) < self._pace.most and not self._draining.is_set()
+
     def _launch(self, record: Record) -> None:
         """Run the saga if it is ours and does not run yet: never twice at once."""
-        if self._is_ours(record) and record.saga_id not in self._runs and not self._draining.is_set():
+        if record.owner != self._store.replica_id or record.state in FINAL or self._draining.is_set():
+            return
+        if record.saga_id in self._runs:
+            run = self._runs[record.saga_id]
+            self._unsure = self._unsure or run is None or run.epoch != record.epoch  # it may just be ending
+        else:
             self._runs[record.saga_id] = None
             self._task(self._drive(record), Context())  # a new context: the deadline of who asked is not the saga's
 
-    def _is_ours(self, record: Record) -> bool:
-        return record.owner == self._store.replica_id and record.state not in FINAL
-
     async def _drive(self, record: Record) -> None:
-        """Run a saga until it ends, is handed over or is no longer ours. No error leaves it behind."""
+        """Run a saga until it ends, waits, is handed over or is no longer ours. No error leaves it behind."""
         tracing.enter(record.trace_context)
-        look_again_s = self._pace.retry_s
         try:
-            while self._is_ours(record) and not self._draining.is_set():
-                if await self._run(record):
-                    return
-                await self._clock.wait(self._draining, look_again_s)
-                look_again_s = min(2 * look_again_s, self._pace.retry_cap_s)
-                record = await self._looked_up(record)
-        finally:
-            del self._runs[record.saga_id]
-
-    async def _run(self, record: Record) -> bool:
-        """Whether it ended or was stopped. If not, it is to be looked up whether it is still ours."""
-        try:
-            run = self._runs[record.saga_id] = Run(self._deployed[record.version], record)
+            run = self._runs[record.saga_id] = Run(self._deployed[record.version], record, self._clock.now())
             await self._engine.run(run)
         except (Fenced, StaleEpoch) as stale:
             log.info("fenced", saga_id=record.saga_id, epoch=record.epoch, by=type(stale).__name__)
+            self._unsure = True
         except Exception:
-            log.exception("saga_failed", saga_id=record.saga_id)
-        else:
-            return True
-        return False
+            log.exception("saga_failed", saga_id=record.saga_id, attempts=record.attempts)
+            await self._put_down(record)
+        finally:
+            del self._runs[record.saga_id]
 
-    async def _looked_up(self, record: Record) -> Record:
-        with _survived("look_up"):
-            return await self._store.get(record.saga_id) or record
-        return record
+    async def _put_down(self, record: Record) -> None:
+        self._unsure = True
+        with _survived("put_down"):
+            seconds = self._pace.put_down_s * 2 ** (record.attempts - 1)
+            await self._store.put_down(record.saga_id, record.epoch, seconds)
 
     async def _sweep(self) -> None:
         if self._unsure:
+            self._unsure = False
             await self._recover()
-            self._unsure = False
-        while len(self._runs) < self._pace.most:
+        while self._takes_more():
             limit = self._pace.chance.randint(1, self._pace.batch)
-            self._unsure = True
             claimed = await self._store.claim(limit)
-            self._unsure = False
             for record in claimed:
                 self._launch(record)
             if len(claimed) < limit:
@@ -182,20 +193,33 @@ class Replica:
             if saga_id not in self._runs and (record := await self._store.get(saga_id)) is not None:
                 self._launch(record)
 
-    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]], until: asyncio.Event) -> None:
-        while not until.is_set():
-            with _survived(act.__name__):
-                await act()
-            await self._clock.wait(until, self._pace.chance.uniform(seconds / 2, seconds))
+    async def _keep_sweeping(self) -> None:
+        while not self._draining.is_set():
+            self._something_due.clear()
+            try:
+                await self._sweep()
+            except Outage as error:
+                self._unsure = True  # it may be that the answer was lost, not the claim
+                log.warning("store_unreachable", doing="sweep", error=str(error))
+            except Exception:
+                self._unsure = True
+                log.exception("failed", doing="sweep")
+            sweep_s = self._pace.chance.uniform(self._pace.sweep_s / 2, self._pace.sweep_s)
+            await self._clock.wait(self._something_due, sweep_s)
+
+    async def _keep_beating(self) -> None:
+        while True:
+            self._lease.beat()
+            await self._clock.wait(asyncio.Event(), self._pace.beat_s)
 
     def _task(self, work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
         task = asyncio.create_task(work, context=context)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if not task.cancelled():
             task.exception()  # it was raised to whoever waited, if anybody still did
 

@@ -9,22 +9,28 @@ from typing import Any
 import asyncpg
 
 from orchestrator.log import Entry, Kind, State
-from orchestrator.store import NewSaga, Record
+from orchestrator.store import Append, NewSaga, Record
 
 
-def columns(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
-    """The rows as columns, as `unnest` takes them. There is at least one row."""
-    return zip(*rows, strict=True)
+def columns(rows: Sequence[tuple[Any, ...]], width: int) -> Iterable[Sequence[Any]]:
+    """The rows, each of `width` values, as columns: that is how `unnest` takes them."""
+    return zip(*rows, strict=True) if rows else [()] * width
 
 
 def new_row(new: NewSaga, *, owned: bool) -> tuple[Any, ...]:
     """What is stored of a new saga, besides its log."""
-    return new.saga_id, new.workflow, new.version, new.input, new.trace_context, owned
+    return new.saga_id, new.workflow, new.version, new.input, new.trace_context, len(new.entries), owned
 
 
 def entry_rows(saga_id: str, entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
     """What is stored of entries; epoch and time are the statement's to say."""
     return [(saga_id, e.sequence, e.run, e.path, e.kind.value, e.payload, e.reason, e.message) for e in entries]
+
+
+def append_row(append: Append) -> tuple[Any, ...]:
+    """What an append asks for, besides its entries."""
+    count, park_s = len(append.entries), append.park_s
+    return append.saga_id, append.epoch, append.state.value, append.sequence, count, park_s, append.cancel_heard
 
 
 def started_record(new: NewSaga, row: asyncpg.Record) -> Record:
@@ -40,9 +46,11 @@ def started_record(new: NewSaga, row: asyncpg.Record) -> Record:
         owner=row["owner"],
         epoch=1,
         attempts=1,
+        quarantined=False,
         cancel_reason=None,
         created_at=at,
         updated_at=at,
+        read_at=at,
         entries=tuple(replace(entry, at=at) for entry in new.entries),
     )
 
@@ -68,9 +76,11 @@ def record(row: asyncpg.Record, updated_at: datetime, entries: tuple[Entry, ...]
         owner=row["owner"],
         epoch=row["saga_epoch"],
         attempts=row["attempts"],
+        quarantined=row["quarantined"],
         cancel_reason=row["cancel_reason"],
         created_at=row["created_at"],
         updated_at=updated_at,
+        read_at=row["read_at"],
         entries=entries,
     )
 

@@ -1,30 +1,40 @@
 """One saga while this replica runs it."""
 
 import asyncio
+from collections import Counter
+from datetime import datetime
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
+from orchestrator.blocks import Facts
+from orchestrator.branches import Branches
 from orchestrator.log import Position, fold
-from orchestrator.saga import AnySaga, Facts
+from orchestrator.saga import AnySaga
 from orchestrator.store import Record
 
 
 class Run:
     """What the engine keeps of a saga in memory. Steady state reads nothing back from the store."""
 
-    def __init__(self, saga: AnySaga, record: Record) -> None:
-        """Raises IllegalLog."""
+    def __init__(self, saga: AnySaga, record: Record, now: float) -> None:
+        """`now`: by the clock of this process. Raises IllegalLog."""
         self.saga = saga
         self.saga_id = record.saga_id
         self.epoch = record.epoch
-        self.trace_context = record.trace_context
         self.position: Position = fold(saga, record.entries)
         self.cancel_reason = record.cancel_reason
+        self.attempts = Counter[str]()
+        """By path."""
+        self.not_before: dict[str, float] = {}
+        """When the next attempt is due, by path and by the clock of this process."""
+        self.branches = Branches()
+        self.parked = False
         self.stopped = False
         self.woken = asyncio.Event()
         """Set to end a wait early."""
         self._input = _unpacked(saga, record.input)
+        self.heard(record.read_at, now)
 
     @property
     def facts(self) -> Facts[Message]:
@@ -32,9 +42,22 @@ class Run:
         return Facts(self._input, self.position.answers, self.position.failure)
 
     @property
+    def over(self) -> bool:
+        """Whether there is nothing more to do for this replica."""
+        return self.position.ended or self.parked or self.stopped
+
+    @property
     def must_unwind(self) -> bool:
         """Whether a cancel was asked for that can still be heeded."""
         return self.cancel_reason is not None and self.position.cancellable
+
+    def heard(self, at: datetime, now: float) -> None:
+        """The store's clock said `at`, not later than when ours says `now`."""
+        self._store_is_ahead = at.timestamp() - now
+
+    def elapsed(self, since: datetime | None, now: float) -> float:
+        """Seconds that have passed by the store's clock, at the least; ours only measures since it last told."""
+        return 0.0 if since is None else max(now + self._store_is_ahead - since.timestamp(), 0.0)
 
     def cancel(self, reason: str | None) -> None:
         """A cancel was asked for; it is heeded between two attempts."""

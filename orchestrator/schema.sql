@@ -5,15 +5,19 @@ CREATE TABLE IF NOT EXISTS saga (
     input         bytea NOT NULL,              -- google.protobuf.Any
     trace_context jsonb NOT NULL,              -- W3C headers
     state         text NOT NULL,
-    owner         uuid,                        -- the replica that runs it; nobody runs one that has ended
+    owner         uuid,                        -- the replica that runs it; nobody runs one that waits or has ended
     epoch         bigint NOT NULL,             -- raised at each change of owner
-    attempts      integer NOT NULL,            -- how often it was taken up
+    not_before    timestamptz NOT NULL DEFAULT clock_timestamp(),  -- nobody takes it up earlier; infinity: quarantined
+    attempts      integer NOT NULL,            -- how often it was taken up since it last got on, or was put down in order
+    claimed_at    integer NOT NULL,            -- the sequence of its last entry when it was taken up
     cancel_reason text,                        -- set once a cancel was asked for
     created_at    timestamptz NOT NULL DEFAULT now(),
     CHECK (owner IS NULL OR state NOT IN ('SUCCEEDED', 'UNWOUND'))
 );
 CREATE INDEX IF NOT EXISTS saga_newest ON saga (created_at, saga_id);
-CREATE INDEX IF NOT EXISTS saga_open ON saga (owner) WHERE state IN ('RUNNING', 'UNWINDING', 'STUCK');
+CREATE INDEX IF NOT EXISTS saga_owned ON saga (owner) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS saga_waiting ON saga (version, not_before)
+    WHERE owner IS NULL AND state IN ('RUNNING', 'UNWINDING', 'STUCK');
 
 CREATE TABLE IF NOT EXISTS saga_log (
     saga_id  uuid NOT NULL,
@@ -31,6 +35,8 @@ CREATE TABLE IF NOT EXISTS saga_log (
 
 -- One row per incarnation of a replica. It stays as long as a saga may name it as its owner.
 CREATE TABLE IF NOT EXISTS replica (
-    replica_id uuid PRIMARY KEY,
-    expires_at timestamptz NOT NULL            -- its lease, by this database's clock
+    replica_id      uuid PRIMARY KEY,
+    expires_at      timestamptz NOT NULL,      -- its lease, by this database's clock
+    session_pid     integer NOT NULL,          -- the connection that keeps the lease: it closes when the process ends
+    session_started timestamptz NOT NULL
 );

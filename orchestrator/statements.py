@@ -5,11 +5,11 @@
 
 START = """
 WITH asked AS (
-    SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::jsonb[], $7::bool[])
-        AS asked (saga_id, workflow, version, input, trace_context, owned)
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bytea[], $6::jsonb[], $7::int[], $8::bool[])
+        AS asked (saga_id, workflow, version, input, trace_context, entries, owned)
 ), started AS (
-    INSERT INTO saga (saga_id, workflow, version, input, trace_context, state, owner, epoch, attempts)
-    SELECT saga_id, workflow, version, input, trace_context, 'RUNNING', replica_id, 1, 1
+    INSERT INTO saga (saga_id, workflow, version, input, trace_context, state, owner, epoch, attempts, claimed_at)
+    SELECT saga_id, workflow, version, input, trace_context, 'RUNNING', replica_id, 1, 1, entries
     FROM asked
     LEFT JOIN replica ON owned AND replica_id = $1 AND expires_at > clock_timestamp()
     ON CONFLICT (saga_id) DO NOTHING
@@ -17,7 +17,7 @@ WITH asked AS (
 ), opened AS (
     INSERT INTO saga_log (saga_id, sequence, run, path, kind, payload, reason, message, epoch)
     SELECT entry.*, 1
-    FROM unnest($8::uuid[], $9::int[], $10::int[], $11::text[], $12::text[], $13::bytea[], $14::text[], $15::text[])
+    FROM unnest($9::uuid[], $10::int[], $11::int[], $12::text[], $13::text[], $14::bytea[], $15::text[], $16::text[])
         AS entry (saga_id, sequence, run, path, kind, payload, reason, message)
     JOIN started USING (saga_id)
 )
@@ -27,13 +27,15 @@ SELECT saga_id::text, owner::text, created_at FROM started
 
 APPEND = """
 WITH asked AS (
-    SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::int[]) AS asked (saga_id, epoch, state, sequence)
+    SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::int[], $6::int[], $7::float8[], $8::bool[])
+        AS asked (saga_id, epoch, state, sequence, entries, park_s, cancel_heard)
 ), entry AS (
     SELECT *
-    FROM unnest($6::uuid[], $7::int[], $8::int[], $9::text[], $10::text[], $11::bytea[], $12::text[], $13::text[])
+    FROM unnest($9::uuid[], $10::int[], $11::int[], $12::text[], $13::text[], $14::bytea[], $15::text[], $16::text[])
         AS entry (saga_id, sequence, run, path, kind, payload, reason, message)
 ), held AS (
-    SELECT saga.saga_id, saga.epoch, saga.state, saga.cancel_reason, asked.state AS new_state,
+    SELECT saga.saga_id, saga.epoch, saga.state, saga.cancel_reason,
+           asked.state AS new_state, asked.entries, asked.park_s, asked.cancel_heard,
            asked.sequence = 1 + (SELECT max(sequence) FROM saga_log WHERE saga_log.saga_id = asked.saga_id) AS fits
     FROM asked JOIN saga ON saga.saga_id = asked.saga_id
     WHERE saga.owner = $1 AND saga.epoch = asked.epoch
@@ -47,13 +49,22 @@ WITH asked AS (
 ), moved AS (
     UPDATE saga
     SET state = held.new_state,
-        owner = CASE WHEN held.new_state IN ('SUCCEEDED', 'UNWOUND') THEN NULL ELSE saga.owner END
+        owner = CASE
+            WHEN held.new_state IN ('SUCCEEDED', 'UNWOUND') OR held.park_s IS NOT NULL THEN NULL ELSE saga.owner
+        END,
+        not_before = CASE
+            WHEN held.park_s IS NULL THEN saga.not_before
+            WHEN saga.cancel_reason IS NOT NULL AND NOT held.cancel_heard THEN clock_timestamp()
+            ELSE clock_timestamp() + make_interval(secs => held.park_s)
+        END,
+        attempts = CASE WHEN held.park_s IS NULL THEN saga.attempts ELSE 0 END
     FROM held
     WHERE saga.saga_id = held.saga_id
-      AND held.state <> held.new_state
-      AND held.saga_id IN (SELECT saga_id FROM written)
+      AND (held.state <> held.new_state OR held.park_s IS NOT NULL)
+      AND (held.entries = 0 OR held.saga_id IN (SELECT saga_id FROM written))
 )
 SELECT asked.saga_id::text,
+       now() AS at,
        held.cancel_reason,
        CASE
            WHEN asked.saga_id IN (SELECT saga_id FROM written) THEN true
@@ -74,53 +85,95 @@ one after the other: a late commit of an earlier owner cannot slip in behind the
 """
 
 CANCEL = """
-UPDATE saga SET cancel_reason = $2
+UPDATE saga SET cancel_reason = $2, not_before = LEAST(not_before, clock_timestamp())
 WHERE saga_id = $1 AND cancel_reason IS NULL AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
 """
 
+RESUME = """
+UPDATE saga SET attempts = 0, not_before = clock_timestamp()
+WHERE saga_id = $1 AND owner IS NULL AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
+"""
+
 CLAIM = """
-WITH orphan AS (
+WITH gone AS (
+    SELECT replica_id FROM replica
+    WHERE replica_id <> $1
+      AND (expires_at <= clock_timestamp() OR (
+          NOT EXISTS (SELECT FROM pg_stat_activity WHERE (pid, backend_start) = (session_pid, session_started))
+          AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $4)
+      ))
+), orphan AS (
     SELECT saga_id FROM saga
-    WHERE state IN ('RUNNING', 'UNWINDING', 'STUCK')
-      AND (owner IS NULL OR owner = ANY (ARRAY(
-          SELECT replica_id FROM replica WHERE expires_at <= clock_timestamp() AND replica_id <> $1
-      )))
+    WHERE owner = ANY (ARRAY(SELECT replica_id FROM gone))
       AND version = ANY ($2::text[])
+      AND not_before <= clock_timestamp()
     LIMIT $3
     FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT saga_id FROM saga
+    WHERE owner IS NULL AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
+      AND version = ANY ($2::text[])
+      AND not_before <= clock_timestamp()
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+), counted AS (
+    SELECT saga_id, last.sequence, CASE WHEN last.sequence > claimed_at THEN 1 ELSE attempts + 1 END AS attempts
+    FROM saga, LATERAL (SELECT max(sequence) AS sequence FROM saga_log WHERE saga_log.saga_id = saga.saga_id) AS last
+    WHERE saga_id IN (SELECT saga_id FROM orphan UNION ALL SELECT saga_id FROM due)
 )
-UPDATE saga SET owner = $1, epoch = epoch + 1, attempts = attempts + 1
-FROM orphan WHERE saga.saga_id = orphan.saga_id
-RETURNING saga.saga_id::text
+UPDATE saga
+SET owner = CASE WHEN counted.attempts <= $5 THEN $1::uuid END,
+    epoch = epoch + 1,
+    attempts = counted.attempts,
+    claimed_at = counted.sequence,
+    not_before = CASE
+        WHEN counted.attempts > $5 THEN 'infinity'
+        WHEN counted.attempts > $6 THEN clock_timestamp() + make_interval(secs => 2 ^ (counted.attempts - $6 - 1))
+        ELSE clock_timestamp()
+    END
+FROM counted WHERE saga.saga_id = counted.saga_id
+RETURNING saga.saga_id::text, saga.owner IS NULL AS quarantined
 """
-"""The logs must be read by a later statement: this one may not see what was committed while it waited for locks."""
+"""The logs must be read by a later statement: this one may not see what was committed while it waited for locks.
+
+A replica is also gone when the connection that kept its lease has closed. A server that has just started has closed
+them all, so for the time of one lease it is no witness.
+"""
 
 OWNED = """
-SELECT saga_id::text FROM saga WHERE owner = $1 AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
+SELECT saga_id::text FROM saga WHERE owner = $1
+"""
+
+PUT_DOWN = """
+UPDATE saga SET owner = NULL, not_before = clock_timestamp() + make_interval(secs => $4)
+WHERE saga_id = $1 AND owner = $2 AND epoch = $3
 """
 
 RENEW = """
 WITH forgotten AS (
     DELETE FROM replica
     WHERE expires_at < clock_timestamp() - interval '1 hour'
-      AND NOT EXISTS (
-          SELECT FROM saga WHERE owner = replica_id AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
-      )
+      AND NOT EXISTS (SELECT FROM saga WHERE owner = replica_id)
 )
-INSERT INTO replica (replica_id, expires_at) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
-ON CONFLICT (replica_id) DO UPDATE SET expires_at = excluded.expires_at
+INSERT INTO replica (replica_id, expires_at, session_pid, session_started)
+SELECT $1, clock_timestamp() + make_interval(secs => $2), pid, backend_start
+FROM pg_stat_activity WHERE pid = pg_backend_pid()
+ON CONFLICT (replica_id) DO UPDATE SET
+    expires_at = excluded.expires_at,
+    session_pid = excluded.session_pid,
+    session_started = excluded.session_started
 """
 
 RELEASE = """
 WITH ended AS (
     DELETE FROM replica WHERE replica_id = $1
 )
-UPDATE saga SET owner = NULL WHERE owner = $1 AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
+UPDATE saga SET owner = NULL, not_before = clock_timestamp(), attempts = 0 WHERE owner = $1
 """
 
 _RECORD = """
 SELECT saga.saga_id::text, workflow, version, input, trace_context, state, owner::text, saga.epoch AS saga_epoch,
-       attempts, cancel_reason, created_at
+       attempts, not_before = 'infinity' AS quarantined, cancel_reason, created_at, clock_timestamp() AS read_at
 """
 
 READ = (
@@ -139,8 +192,9 @@ LIST = (
 FROM saga
 WHERE state = ANY ($1::text[])
   AND ($2::bool IS NULL OR $2 = (version <> ALL ($3::text[]) AND state IN ('RUNNING', 'UNWINDING', 'STUCK')))
-  AND ($4::timestamptz IS NULL OR (created_at, saga_id) < ($4, $5::uuid))
+  AND ($4::bool IS NULL OR $4 = (not_before = 'infinity'))
+  AND ($5::timestamptz IS NULL OR (created_at, saga_id) < ($5, $6::uuid))
 ORDER BY created_at DESC, saga_id DESC
-LIMIT $6
+LIMIT $7
 """
 )

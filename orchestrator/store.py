@@ -37,14 +37,18 @@ class Record:
     trace_context: dict[str, str]
     state: State
     owner: str | None
-    """The replica that runs it; None where nobody does, and always once it has ended."""
+    """The replica that runs it; None where nobody does: it waits, or has ended."""
     epoch: int
     attempts: int
-    """How often it was taken up."""
+    """How often it was taken up since it last got on, or was put down in order."""
+    quarantined: bool
+    """It was taken up too often without getting on: nobody takes it up until it is resumed."""
     cancel_reason: str | None
     """Set once a cancel was asked for."""
     created_at: datetime
     updated_at: datetime
+    read_at: datetime
+    """What the store's clock said when this was read."""
     entries: tuple[Entry, ...]
 
 
@@ -54,9 +58,25 @@ class Append:
 
     saga_id: str
     epoch: int
+    sequence: int
+    """Of the first entry; of the one that comes next, where there is none."""
     entries: Sequence[Entry]
     state: State
     """Where the saga stands after it. A final one gives up the ownership."""
+    park_s: float | None = None
+    """Gives up the ownership too: nobody need take the saga up for so many seconds."""
+    cancel_heard: bool = False
+    """Whether the owner knows of a cancel; one that it does not know of cuts the time short."""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What an owner learns when its append is stored."""
+
+    at: datetime
+    """When, by the store's clock."""
+    cancel_reason: str | None
+    """Of a cancel that was asked for, if any."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,7 @@ class Listing:
     states: Collection[State]
     blocked: bool | None = None
     """Whether they must, or must not, be open with a version that is not deployed here."""
+    quarantined: bool | None = None
     size: int = 50
     after: tuple[datetime, str] | None = None
     """Creation time and id of the last one on the page before."""
@@ -93,17 +114,23 @@ class SagaStore(Protocol):
         """
         ...
 
-    async def append(self, append: Append) -> str | None:
+    async def append(self, append: Append) -> Appended:
         """The entries are stored, once however often this is repeated, and the state is the new one.
 
-        Returns the reason of a cancel that was asked for, if any. Raises Fenced, with nothing stored.
+        Raises Fenced, with nothing stored.
         """
         ...
 
     async def cancel(self, saga_id: str, reason: str) -> Record | None:
-        """Each later append returns the reason; the first one stays. Changes nothing if the saga has ended.
+        """Each later append returns the reason; the first one stays. A saga that waits is to be taken up at once.
 
-        Returns the saga without its log, None if there is none.
+        Changes nothing if the saga has ended. Returns the saga, None if there is none.
+        """
+        ...
+
+    async def resume(self, saga_id: str) -> Record | None:
+        """A saga that waits, or is quarantined, is to be taken up at once. Changes nothing of one that has an owner
+        or has ended. Returns the saga, None if there is none.
         """
         ...
 
@@ -116,8 +143,11 @@ class SagaStore(Protocol):
         ...
 
     async def claim(self, limit: int) -> Sequence[Record]:
-        """Up to `limit` open sagas of versions deployed here, whose owner's lease is over or that have none, are
-        this replica's, in a new epoch. Returns them with their logs.
+        """Open sagas of versions deployed here that nobody runs are this replica's, in a new epoch: up to `limit` of
+        those whose owner is gone, and as many of those whose time has come. Returns them with their logs.
+
+        An owner is gone when its lease is over or its process has ended. A saga that is taken up again and again
+        without getting on is left alone for longer each time, and quarantined after QUARANTINE_AFTER attempts.
         """
         ...
 
@@ -125,8 +155,10 @@ class SagaStore(Protocol):
         """The ids of the open sagas that are this replica's."""
         ...
 
-    async def renew(self) -> None:
-        """The lease of this replica lasts for LEASE_S from now, by the store's clock."""
+    async def put_down(self, saga_id: str, epoch: int, seconds: float) -> None:
+        """Nobody takes the saga up for so many seconds: it failed here. Changes nothing if it is not this replica's
+        in this epoch. Unlike what an append parks, it goes on counting as an attempt.
+        """
         ...
 
     async def release(self) -> None:
@@ -136,3 +168,7 @@ class SagaStore(Protocol):
 
 LEASE_S = 3.0
 """How long a lease lasts without being renewed, seconds."""
+QUARANTINE_AFTER = 10
+"""Attempts without getting on."""
+UNSPACED = 2
+"""So many of them follow each other at once; then a saga is left alone for 1 s, 2 s, 4 s, ..."""

@@ -7,6 +7,8 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 
 from mesh import telemetry
+from orchestrator.caller import Call
+from orchestrator.outcome import Outcome
 
 tracer = trace.get_tracer("ensemble.orchestrator")
 
@@ -27,12 +29,24 @@ def enter(trace_context: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def step(verb: str, saga_id: str, workflow: str, path: str) -> Generator[trace.Span]:
-    """A span around all attempts of `verb` (step or undo). Costs nothing where the saga is not sampled."""
+def step(verb: str, workflow: str, call: Call) -> Generator[trace.Span]:
+    """A span around one attempt of `verb` (step or undo). Costs nothing where the saga is not sampled."""
     parent = trace.get_current_span()
     if not parent.get_span_context().trace_flags.sampled:
-        yield parent
+        yield trace.INVALID_SPAN
         return
-    attributes = {"saga.id": saga_id, "saga.workflow": workflow, "saga.step": path}
-    with tracer.start_as_current_span(f"{verb} {workflow}/{path}", attributes=attributes) as span:
+    attributes = {
+        "saga.id": call.saga_id,
+        "saga.workflow": workflow,
+        "saga.step": call.path,
+        "saga.attempt": call.attempt,
+        "saga.epoch": call.epoch,
+    }
+    with tracer.start_as_current_span(f"{verb} {workflow}/{call.path}", attributes=attributes) as span:
         yield span
+
+
+def came(span: trace.Span, outcome: Outcome | None) -> None:
+    """Say on the attempt's span what came of it."""
+    if span.is_recording():
+        span.set_attribute("saga.outcome", "NO_ANSWER" if outcome is None else outcome.kind.name)

@@ -1,4 +1,4 @@
-"""What happens around every call a process serves: trace, validation, errors as status, one canonical log line."""
+"""What happens around every call a process serves: trace, validation, fence, errors as status, one log line."""
 
 import asyncio
 import contextvars
@@ -15,7 +15,7 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from mesh import telemetry, validation
+from mesh import fence, telemetry, validation
 from mesh.errors import Outage, Refusal
 from mesh.rpc import status
 
@@ -34,7 +34,7 @@ StreamMethod = Callable[[Any, Context], AsyncIterable[Any]]
 
 
 class InvalidRequest(Exception):
-    """The request breaks its contract."""
+    """The request, or a header that comes with it, breaks its contract."""
 
     def __init__(self, found: list[validation.Violation]) -> None:
         super().__init__()
@@ -137,8 +137,8 @@ def _stream(path: str, decode: Decode, method: StreamMethod, streams: Streams) -
 
 
 class _Call:
-    """One call: its span, its deadline, its log line. gRPC runs each in a task of its own, so that what is put into
-    the task's context here never has to be taken out.
+    """One call: its span, deadline, fence, log line. gRPC runs each in a task of its own, so that what is put into the
+    task's context here never has to be taken out.
     """
 
     def __init__(self, path: str, context: Context) -> None:
@@ -148,22 +148,24 @@ class _Call:
         self._started = time.perf_counter()
         remaining = cast("float | None", context.time_remaining())  # None without a deadline, whatever the stubs say
         deadline.set(None if remaining is None else time.monotonic() + remaining)
-        parent = telemetry.extract({key: str(value) for key, value in context.invocation_metadata() or ()})
+        self._headers = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        parent = telemetry.extract(self._headers)
         self._span = tracer.start_span(path[1:], parent, SpanKind.SERVER)
         otel.attach(trace.set_span_in_context(self._span, parent))
         if (trace_id := telemetry.trace_id()) is not None:
             context.set_trailing_metadata((("trace-id", trace_id),))
 
     def request(self, raw: bytes, decode: Decode) -> Message:
-        """The request, decoded and valid. Raises InvalidRequest."""
+        """The request, decoded and valid, and its fence set. Raises InvalidRequest."""
         try:
             request = decode(raw)
         except DecodeError as error:
             raise InvalidRequest([validation.Violation("request", f"cannot be decoded: {error}")]) from error
         # What the contract does not know has no limits: kept, it would be stored and sent on, however large.
         request.DiscardUnknownFields()
-        if found := validation.violations(request):
+        if found := fence.violations(self._headers) + validation.violations(request):
             raise InvalidRequest(found)
+        fence.current.set(fence.stated(self._headers))
         return request
 
     async def fail(self, error: BaseException) -> None:

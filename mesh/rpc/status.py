@@ -14,6 +14,8 @@ DETAILS = "grpc-status-details-bin"
 """The trailer that carries the status, as every gRPC implementation has it."""
 RETRY_DELAY = duration_pb2.Duration(nanos=200_000_000)
 """What a client is told to wait before it asks again."""
+_ANSWERS = {kind.value: kind for kind in Kind if kind is not Kind.ABORTED}
+"""Codes that answer the request. ABORTED does not: it is about who sent it."""
 
 
 def of_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
@@ -58,10 +60,10 @@ def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
 def from_error(error: grpc.aio.AioRpcError) -> Refusal | Outage:
     """What a peer's error means here: its refusal is passed on as it is, anything else is an outage."""
     info = error_info(error)
-    for kind in Kind:
-        if error.code().name == kind.value:
-            return Refusal(kind, info.reason or kind.value, error.details() or "", **dict(info.metadata))
-    return Outage(f"{error.code().name}: {error.details()}")
+    kind = _ANSWERS.get(error.code().name)
+    if kind is None:
+        return Outage(f"{error.code().name}: {error.details()}")
+    return Refusal(kind, info.reason or kind.value, error.details() or "", **dict(info.metadata))
 
 
 def _status(

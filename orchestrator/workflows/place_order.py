@@ -9,7 +9,8 @@ from shop.shipping.v1 import shipping_service_pb2 as shipping
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
 from mesh.identity import derived_id
-from orchestrator.saga import Cause, Facts, Saga, Step
+from orchestrator.blocks import Cause, Facts, Step
+from orchestrator.saga import Saga
 
 Order = Facts[PlaceOrder]
 

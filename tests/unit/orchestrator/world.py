@@ -1,20 +1,22 @@
 """Everything around a saga, in memory and without waiting: participants that keep a record, and crashes on demand."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from google.protobuf.any_pb2 import Any
 
-from orchestrator.caller import Call, NoAnswer, Refused
+from orchestrator.blocks import AnyStep
+from orchestrator.caller import Call, NoAnswer, Refused, StaleEpoch
 from orchestrator.engine import Engine
+from orchestrator.lease import Lease
 from orchestrator.log import FINAL, State
 from orchestrator.memory import MemoryStore, MemoryTables
 from orchestrator.outcome import opening
 from orchestrator.patience import Patience
 from orchestrator.run import Run
-from orchestrator.saga import AnySaga, AnyStep
-from orchestrator.store import Append, NewSaga, Record
+from orchestrator.saga import AnySaga
+from orchestrator.store import LEASE_S, Append, Appended, NewSaga, Record
 
 SAGA_ID = "0193a8b0-0000-7000-8000-000000000000"
 
@@ -38,9 +40,18 @@ class VirtualClock:
             await asyncio.sleep(0)
 
 
+class EndlessLease(Lease):
+    """Held as long as the process lives."""
+
+    def holds(self) -> bool:
+        return True
+
+
 @dataclass
 class Participants:
-    """All services of a saga: they dedupe by request id, honour tombstones, and record every effect in order."""
+    """All services of a saga: they dedupe by request id, refuse lower epochs, honour tombstones, and record every
+    effect in order.
+    """
 
     saga: AnySaga
     refuses: str = ""
@@ -51,30 +62,34 @@ class Participants:
     """The step whose calls never arrive."""
     effects: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """What really happened: ("do" | "undo", step)."""
-    requests: list[str] = field(default_factory=list[str])
     answers: dict[str, bytes | Refused] = field(default_factory=dict[str, bytes | Refused])
     tombstones: set[str] = field(default_factory=set[str])
+    epochs: dict[str, int] = field(default_factory=dict[str, int])
+    """The highest epoch that each service has heard of."""
     repeats: bool = False
     """Whether each call arrives twice."""
 
     async def call(self, call: Call) -> bytes:
-        verb = str(call.request.request_id).rpartition("/")[2]  # type: ignore[attr-defined]
-        for _ in range(2 if self.repeats else 1):
-            self._arrive(call, verb)
-        if verb == "do" and call.path in (self.loses, self.misses):
+        request_id = str(call.request.request_id)  # type: ignore[attr-defined]
+        verb, name = request_id.rpartition("/")[2], call.path.rpartition("/")[2]
+        await asyncio.sleep(0)
+        if verb == "do" and name == self.misses:
             raise NoAnswer("DEADLINE_EXCEEDED", "nobody answered")
-        answer = self.answers[self.requests[-1]]
+        for _ in range(2 if self.repeats else 1):
+            self._arrive(call, request_id, verb, name)
+        if verb == "do" and name == self.loses:
+            raise NoAnswer("DEADLINE_EXCEEDED", "nobody answered")
+        answer = self.answers[request_id]
         if isinstance(answer, Refused):
             raise answer
         return answer
 
-    def _arrive(self, call: Call, verb: str) -> None:
-        if verb == "do" and call.path == self.misses:
-            return
-        request_id = str(call.request.request_id)  # type: ignore[attr-defined]
-        self.requests.append(request_id)
+    def _arrive(self, call: Call, request_id: str, verb: str, name: str) -> None:
+        if self.epochs.get(call.method.service, 0) > call.epoch:
+            raise StaleEpoch(name)
+        self.epochs[call.method.service] = call.epoch
         if request_id not in self.answers:
-            step = next(step for step in self.saga.steps if step.name == call.path)
+            step = next(step for step in self.saga.steps if step.name == name)
             self.answers[request_id] = self._do(step) if verb == "do" else self._undo(step)
 
     def _do(self, step: AnyStep) -> bytes | Refused:
@@ -100,30 +115,39 @@ class Participants:
         return [step for step in done if ("undo", step) not in self.effects]
 
 
-class CrashingStore(MemoryStore):
-    """A store whose process dies around the n-th append, counted over all its lives."""
-
-    def __init__(self, tables: MemoryTables, replica_id: str, saga: AnySaga, plan: "CrashPlan") -> None:
-        super().__init__(tables, replica_id, [saga.fingerprint])
-        self._plan = plan
-
-    async def append(self, append: Append) -> str | None:
-        self._plan.appends += 1
-        if self._plan.appends == self._plan.before:
-            raise Crash
-        reason = await super().append(append)
-        if self._plan.appends == self._plan.after:
-            raise Crash
-        return reason
-
-
 @dataclass
-class CrashPlan:
-    """When to die: before or after which append."""
+class Interruption:
+    """What happens to a process before or after its n-th append, counted over all its lives."""
 
     before: int = 0
     after: int = 0
     appends: int = 0
+    frozen: asyncio.Event | None = None
+    """If set, the process does not die: it stands still until this is set."""
+    struck: bool = False
+
+    async def strike(self, moment: int) -> None:
+        if moment != self.appends:
+            return
+        self.struck = True
+        if self.frozen is None:
+            raise Crash
+        await self.frozen.wait()
+
+
+class InterruptedStore(MemoryStore):
+    """A store whose process is interrupted around an append."""
+
+    def __init__(self, tables: MemoryTables, replica_id: str, saga: AnySaga, interruption: Interruption) -> None:
+        super().__init__(tables, replica_id, [saga.fingerprint])
+        self._interruption = interruption
+
+    async def append(self, append: Append) -> Appended:
+        self._interruption.appends += 1
+        await self._interruption.strike(self._interruption.before)
+        appended = await super().append(append)
+        await self._interruption.strike(self._interruption.after)
+        return appended
 
 
 @dataclass
@@ -132,43 +156,63 @@ class World:
 
     saga: AnySaga
     participants: Participants
-    crashes: CrashPlan = field(default_factory=CrashPlan)
+    interruption: Interruption = field(default_factory=Interruption)
     clock: VirtualClock = field(default_factory=VirtualClock)
 
     def __post_init__(self) -> None:
         self.tables = MemoryTables(self.clock)
 
+    @property
+    def record(self) -> Record:
+        """The saga as it is stored."""
+        return self.tables.rows[SAGA_ID].record
+
+    async def begin(self) -> None:
+        """Accept the saga; nobody runs it yet."""
+        await self.store("front door").start(self._new(), owned=False)
+
     async def finish(self, cancel_after: int | None = None) -> Record:
-        """Start the saga and run it to its end; a replica that dies is followed by another one."""
-        await self._replica("replica-0").start(self._new(), owned=False)
-        for number in range(1, 5):
-            store = self._replica(f"replica-{number}")
-            await store.renew()
-            claimed = await store.claim(1)
+        """Run the saga to its end; a replica that dies is followed by another one."""
+        if SAGA_ID not in self.tables.rows:
+            await self.begin()
+        for number in range(100):
+            await self.live(self.store(f"replica-{number}"), cancel_after)
+            if self.record.state in FINAL:
+                return self.record
+        raise AssertionError(f"not over: {self.record}")
+
+    async def live(self, store: MemoryStore, cancel_after: int | None = None) -> None:
+        """One replica's life: it takes the saga up, and runs it until it waits, ends, or dies."""
+        # Whoever had it has lost it by now, and what it waited for has come.
+        self.clock.time = max(self.clock.time + LEASE_S, self.tables.rows[SAGA_ID].not_before)
+        await store.renew()
+        engine = Engine(
+            store,
+            self.participants,
+            self.clock,
+            EndlessLease(self.clock),
+            patience=Patience(budget_s=5),
+            on_append=self._cancelling(cancel_after, store),
+        )
+        for record in await store.claim(1):
             try:
-                await self._live(store, claimed, cancel_after)
+                await engine.run(Run(self.saga, record, self.clock.now()))
             except Crash:
-                self.clock.time += 3600  # its lease runs out
-            record = self.tables.sagas[SAGA_ID]
-            if record.state in FINAL:
-                return record
-        raise AssertionError(f"not over: {record}")
+                return
 
-    async def _live(self, store: MemoryStore, claimed: Sequence[Record], cancel_after: int | None) -> None:
-        engine = Engine(store, self.participants, self.clock, patience=Patience(budget_s=5), on_append=self._appended)
-        self._cancel_after = cancel_after
-        for record in claimed:
-            await engine.run(Run(self.saga, record))
+    def store(self, replica_id: str) -> MemoryStore:
+        """The store of a new replica."""
+        return InterruptedStore(self.tables, replica_id, self.saga, self.interruption)
 
-    def _appended(self, saga_id: str) -> None:
+    def _cancelling(self, length: int | None, store: MemoryStore) -> Callable[[str], None]:
         """Ask for a cancel once the log has grown to a length."""
-        record = self.tables.sagas[saga_id]
-        if self._cancel_after is not None and len(record.entries) >= self._cancel_after and not record.cancel_reason:
-            asked = {**vars(record), "cancel_reason": "CUSTOMER_REQUEST"}
-            self.tables.sagas[saga_id] = Record(**asked)
 
-    def _replica(self, replica_id: str) -> MemoryStore:
-        return CrashingStore(self.tables, replica_id, self.saga, self.crashes)
+        def appended(_saga_id: str) -> None:
+            if length is not None and len(self.record.entries) >= length:
+                asking = store.cancel(SAGA_ID, "CUSTOMER_REQUEST")
+                with_nothing_to_wait_for(asking)
+
+        return appended
 
     def _new(self) -> NewSaga:
         packed = Any()
@@ -178,13 +222,20 @@ class World:
         )
 
 
+def with_nothing_to_wait_for(work: object) -> None:
+    """Run a coroutine of the memory store, which never waits, to its end."""
+    try:
+        work.send(None)  # type: ignore[attr-defined]
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
+
+
 def outcome_is_consistent(world: World, record: Record) -> bool:
     """Either everything is kept, each step once; or nothing is. Never anything in between."""
-    names = [step.name for step in world.saga.steps]
     undoable = [step.name for step in world.saga.steps if step.undo is not None]
     if record.state is State.SUCCEEDED:
-        optional = {step.name for step in world.saga.steps if step.optional}
-        return [name for name in world.participants.kept if name not in optional] == [
-            name for name in names if name not in optional
-        ] and len(world.participants.effects) == len(world.participants.kept)
+        needed = {step.name for step in world.saga.steps if not step.optional}
+        kept = world.participants.kept
+        return needed <= set(kept) and len(world.participants.effects) == len(kept) == len(set(kept))
     return not set(world.participants.kept) & set(undoable)

@@ -28,7 +28,7 @@ from ensemble.orchestrator.v1 import saga_pb2 as ensemble_dot_orchestrator_dot_v
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3ensemble/orchestrator/v1/orchestrator_service.proto\x12\x18\x65nsemble.orchestrator.v1\x1a\x1e\x65nsemble/mesh/v1/command.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\x1a#ensemble/orchestrator/v1/saga.proto\x1a\x19google/protobuf/any.proto\"\xa3\x01\n\x10StartSagaRequest\x12\x1a\n\nrequest_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x18\x01\x12\x17\n\x07saga_id\x18\x02 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12-\n\x08workflow\x18\x03 \x01(\tB\x1b\xb2\xbb\x18\x17\x08\x01\"\x13\x08\x64\x12\x0f[a-z][a-z0-9_]*\x12+\n\x05input\x18\x04 \x01(\x0b\x32\x14.google.protobuf.AnyB\x06\xb2\xbb\x18\x02\x08\x01\"A\n\x11StartSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\"u\n\x11\x43\x61ncelSagaRequest\x12\x1a\n\nrequest_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x18\x01\x12\x17\n\x07saga_id\x18\x02 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12+\n\x06reason\x18\x03 \x01(\tB\x1b\xb2\xbb\x18\x17\x08\x01\"\x13\x08?\x12\x0f[A-Z][A-Z0-9_]*\"B\n\x12\x43\x61ncelSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\")\n\x0eGetSagaRequest\x12\x17\n\x07saga_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\"?\n\x0fGetSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\"\x84\x01\n\x10ListSagasRequest\x12\x32\n\x05state\x18\x01 \x01(\x0e\x32#.ensemble.orchestrator.v1.SagaState\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xb2\xbb\x18\x07*\x05\x08\x00\x10\xe8\x07\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xb2\xbb\x18\x04\"\x02\x08\x64\"[\n\x11ListSagasResponse\x12-\n\x05sagas\x18\x01 \x03(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"+\n\x10WatchSagaRequest\x12\x17\n\x07saga_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\"A\n\x11WatchSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga2\xab\x05\n\x13OrchestratorService\x12\xac\x01\n\tStartSaga\x12*.ensemble.orchestrator.v1.StartSagaRequest\x1a+.ensemble.orchestrator.v1.StartSagaResponse\"F\x90\x02\x02\xa2\xbb\x18?\n7ensemble.orchestrator.v1.OrchestratorService/CancelSaga\x1a\x02\x08\x02 \x01\x12\x93\x01\n\nCancelSaga\x12+.ensemble.orchestrator.v1.CancelSagaRequest\x1a,.ensemble.orchestrator.v1.CancelSagaResponse\"*\x90\x02\x02\xa2\xbb\x18#\x12\x1bit is the undo of StartSaga\x1a\x02\x08\x02 \x01\x12m\n\x07GetSaga\x12(.ensemble.orchestrator.v1.GetSagaRequest\x1a).ensemble.orchestrator.v1.GetSagaResponse\"\r\x90\x02\x01\xa2\xbb\x18\x06\x1a\x02\x08\x02 \x01\x12s\n\tListSagas\x12*.ensemble.orchestrator.v1.ListSagasRequest\x1a+.ensemble.orchestrator.v1.ListSagasResponse\"\r\x90\x02\x01\xa2\xbb\x18\x06\x1a\x02\x08\x05 \x01\x12k\n\tWatchSaga\x12*.ensemble.orchestrator.v1.WatchSagaRequest\x1a+.ensemble.orchestrator.v1.WatchSagaResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3ensemble/orchestrator/v1/orchestrator_service.proto\x12\x18\x65nsemble.orchestrator.v1\x1a\x1e\x65nsemble/mesh/v1/command.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\x1a#ensemble/orchestrator/v1/saga.proto\x1a\x19google/protobuf/any.proto\"\xa3\x01\n\x10StartSagaRequest\x12\x1a\n\nrequest_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x18\x01\x12\x17\n\x07saga_id\x18\x02 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12-\n\x08workflow\x18\x03 \x01(\tB\x1b\xb2\xbb\x18\x17\x08\x01\"\x13\x08\x64\x12\x0f[a-z][a-z0-9_]*\x12+\n\x05input\x18\x04 \x01(\x0b\x32\x14.google.protobuf.AnyB\x06\xb2\xbb\x18\x02\x08\x01\"A\n\x11StartSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\"u\n\x11\x43\x61ncelSagaRequest\x12\x1a\n\nrequest_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x18\x01\x12\x17\n\x07saga_id\x18\x02 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12+\n\x06reason\x18\x03 \x01(\tB\x1b\xb2\xbb\x18\x17\x08\x01\"\x13\x08?\x12\x0f[A-Z][A-Z0-9_]*\"B\n\x12\x43\x61ncelSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\"H\n\x11ResumeSagaRequest\x12\x1a\n\nrequest_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x18\x01\x12\x17\n\x07saga_id\x18\x02 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\"B\n\x12ResumeSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\")\n\x0eGetSagaRequest\x12\x17\n\x07saga_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\"?\n\x0fGetSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\"\x84\x01\n\x10ListSagasRequest\x12\x32\n\x05state\x18\x01 \x01(\x0e\x32#.ensemble.orchestrator.v1.SagaState\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xb2\xbb\x18\x07*\x05\x08\x00\x10\xe8\x07\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xb2\xbb\x18\x04\"\x02\x08\x64\"[\n\x11ListSagasResponse\x12-\n\x05sagas\x18\x01 \x03(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"+\n\x10WatchSagaRequest\x12\x17\n\x07saga_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\"A\n\x11WatchSagaResponse\x12,\n\x04saga\x18\x01 \x01(\x0b\x32\x1e.ensemble.orchestrator.v1.Saga2\xb9\x06\n\x13OrchestratorService\x12\xac\x01\n\tStartSaga\x12*.ensemble.orchestrator.v1.StartSagaRequest\x1a+.ensemble.orchestrator.v1.StartSagaResponse\"F\x90\x02\x02\xa2\xbb\x18?\n7ensemble.orchestrator.v1.OrchestratorService/CancelSaga\x1a\x02\x08\x02 \x01\x12\x93\x01\n\nCancelSaga\x12+.ensemble.orchestrator.v1.CancelSagaRequest\x1a,.ensemble.orchestrator.v1.CancelSagaResponse\"*\x90\x02\x02\xa2\xbb\x18#\x12\x1bit is the undo of StartSaga\x1a\x02\x08\x02 \x01\x12\x8b\x01\n\nResumeSaga\x12+.ensemble.orchestrator.v1.ResumeSagaRequest\x1a,.ensemble.orchestrator.v1.ResumeSagaResponse\"\"\x90\x02\x02\xa2\xbb\x18\x1b\x12\x13it only ends a wait\x1a\x02\x08\x02 \x01\x12m\n\x07GetSaga\x12(.ensemble.orchestrator.v1.GetSagaRequest\x1a).ensemble.orchestrator.v1.GetSagaResponse\"\r\x90\x02\x01\xa2\xbb\x18\x06\x1a\x02\x08\x02 \x01\x12s\n\tListSagas\x12*.ensemble.orchestrator.v1.ListSagasRequest\x1a+.ensemble.orchestrator.v1.ListSagasResponse\"\r\x90\x02\x01\xa2\xbb\x18\x06\x1a\x02\x08\x05 \x01\x12k\n\tWatchSaga\x12*.ensemble.orchestrator.v1.WatchSagaRequest\x1a+.ensemble.orchestrator.v1.WatchSagaResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELSAGAREQUEST'].fields_by_name['saga_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_CANCELSAGAREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_CANCELSAGAREQUEST'].fields_by_name['reason']._serialized_options = b'\262\273\030\027\010\001\"\023\010?\022\017[A-Z][A-Z0-9_]*'
+  _globals['_RESUMESAGAREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_RESUMESAGAREQUEST'].fields_by_name['request_id']._serialized_options = b'\262\273\030\002\030\001'
+  _globals['_RESUMESAGAREQUEST'].fields_by_name['saga_id']._loaded_options = None
+  _globals['_RESUMESAGAREQUEST'].fields_by_name['saga_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_GETSAGAREQUEST'].fields_by_name['saga_id']._loaded_options = None
   _globals['_GETSAGAREQUEST'].fields_by_name['saga_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_LISTSAGASREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -61,6 +65,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['StartSaga']._serialized_options = b'\220\002\002\242\273\030?\n7ensemble.orchestrator.v1.OrchestratorService/CancelSaga\032\002\010\002 \001'
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['CancelSaga']._loaded_options = None
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['CancelSaga']._serialized_options = b'\220\002\002\242\273\030#\022\033it is the undo of StartSaga\032\002\010\002 \001'
+  _globals['_ORCHESTRATORSERVICE'].methods_by_name['ResumeSaga']._loaded_options = None
+  _globals['_ORCHESTRATORSERVICE'].methods_by_name['ResumeSaga']._serialized_options = b'\220\002\002\242\273\030\033\022\023it only ends a wait\032\002\010\002 \001'
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['GetSaga']._loaded_options = None
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['GetSaga']._serialized_options = b'\220\002\001\242\273\030\006\032\002\010\002 \001'
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['ListSagas']._loaded_options = None
@@ -75,18 +81,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELSAGAREQUEST']._serialized_end=557
   _globals['_CANCELSAGARESPONSE']._serialized_start=559
   _globals['_CANCELSAGARESPONSE']._serialized_end=625
-  _globals['_GETSAGAREQUEST']._serialized_start=627
-  _globals['_GETSAGAREQUEST']._serialized_end=668
-  _globals['_GETSAGARESPONSE']._serialized_start=670
-  _globals['_GETSAGARESPONSE']._serialized_end=733
-  _globals['_LISTSAGASREQUEST']._serialized_start=736
-  _globals['_LISTSAGASREQUEST']._serialized_end=868
-  _globals['_LISTSAGASRESPONSE']._serialized_start=870
-  _globals['_LISTSAGASRESPONSE']._serialized_end=961
-  _globals['_WATCHSAGAREQUEST']._serialized_start=963
-  _globals['_WATCHSAGAREQUEST']._serialized_end=1006
-  _globals['_WATCHSAGARESPONSE']._serialized_start=1008
-  _globals['_WATCHSAGARESPONSE']._serialized_end=1073
-  _globals['_ORCHESTRATORSERVICE']._serialized_start=1076
-  _globals['_ORCHESTRATORSERVICE']._serialized_end=1759
+  _globals['_RESUMESAGAREQUEST']._serialized_start=627
+  _globals['_RESUMESAGAREQUEST']._serialized_end=699
+  _globals['_RESUMESAGARESPONSE']._serialized_start=701
+  _globals['_RESUMESAGARESPONSE']._serialized_end=767
+  _globals['_GETSAGAREQUEST']._serialized_start=769
+  _globals['_GETSAGAREQUEST']._serialized_end=810
+  _globals['_GETSAGARESPONSE']._serialized_start=812
+  _globals['_GETSAGARESPONSE']._serialized_end=875
+  _globals['_LISTSAGASREQUEST']._serialized_start=878
+  _globals['_LISTSAGASREQUEST']._serialized_end=1010
+  _globals['_LISTSAGASRESPONSE']._serialized_start=1012
+  _globals['_LISTSAGASRESPONSE']._serialized_end=1103
+  _globals['_WATCHSAGAREQUEST']._serialized_start=1105
+  _globals['_WATCHSAGAREQUEST']._serialized_end=1148
+  _globals['_WATCHSAGARESPONSE']._serialized_start=1150
+  _globals['_WATCHSAGARESPONSE']._serialized_end=1215
+  _globals['_ORCHESTRATORSERVICE']._serialized_start=1218
+  _globals['_ORCHESTRATORSERVICE']._serialized_end=2043
 # @@protoc_insertion_point(module_scope)

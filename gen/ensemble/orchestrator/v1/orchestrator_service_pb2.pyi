@@ -135,6 +135,56 @@ class CancelSagaResponse(_message.Message):
 Global___CancelSagaResponse: _TypeAlias = CancelSagaResponse  # noqa: Y015
 
 @_typing.final
+class ResumeSagaRequest(_message.Message):
+    """Resumes a saga."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SAGA_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the request in logs. Resuming twice is harmless."""
+    saga_id: _builtins.str
+    """Which saga."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        saga_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "saga_id", b"saga_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeSagaRequest: _TypeAlias = ResumeSagaRequest  # noqa: Y015
+
+@_typing.final
+class ResumeSagaResponse(_message.Message):
+    """The saga will be taken up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def saga(self) -> _saga_pb2.Saga:
+        """The saga, without its log."""
+
+    def __init__(
+        self,
+        *,
+        saga: _saga_pb2.Saga | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["saga", b"saga"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["saga", b"saga"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeSagaResponse: _TypeAlias = ResumeSagaResponse  # noqa: Y015
+
+@_typing.final
 class GetSagaRequest(_message.Message):
     """Asks for one saga."""
 

@@ -45,6 +45,11 @@ class OrchestratorServiceStub:
                 request_serializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelSagaRequest.SerializeToString,
                 response_deserializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelSagaResponse.FromString,
                 _registered_method=True)
+        self.ResumeSaga = channel.unary_unary(
+                '/ensemble.orchestrator.v1.OrchestratorService/ResumeSaga',
+                request_serializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ResumeSagaRequest.SerializeToString,
+                response_deserializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ResumeSagaResponse.FromString,
+                _registered_method=True)
         self.GetSaga = channel.unary_unary(
                 '/ensemble.orchestrator.v1.OrchestratorService/GetSaga',
                 request_serializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.GetSagaRequest.SerializeToString,
@@ -77,6 +82,13 @@ class OrchestratorServiceServicer:
     def CancelSaga(self, request, context):
         """Asks a saga to unwind; it does as long as its pivot has not happened. WatchSaga tells the outcome.
         NOT_FOUND: SAGA_NOT_FOUND. Refused: SAGA_SUCCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeSaga(self, request, context):
+        """Takes up at once a saga that waits, or that is quarantined. NOT_FOUND: SAGA_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +127,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.CancelSaga,
                     request_deserializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelSagaRequest.FromString,
                     response_serializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelSagaResponse.SerializeToString,
+            ),
+            'ResumeSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeSaga,
+                    request_deserializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ResumeSagaRequest.FromString,
+                    response_serializer=ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ResumeSagaResponse.SerializeToString,
             ),
             'GetSaga': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSaga,
@@ -187,6 +204,33 @@ class OrchestratorService:
             '/ensemble.orchestrator.v1.OrchestratorService/CancelSaga',
             ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelSagaRequest.SerializeToString,
             ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.CancelSagaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ensemble.orchestrator.v1.OrchestratorService/ResumeSaga',
+            ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ResumeSagaRequest.SerializeToString,
+            ensemble_dot_orchestrator_dot_v1_dot_orchestrator__service__pb2.ResumeSagaResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,6 +24,8 @@ class OrchestratorServiceStub:
     """Asks a saga to unwind; it does as long as its pivot has not happened. WatchSaga tells the outcome.
     NOT_FOUND: SAGA_NOT_FOUND. Refused: SAGA_SUCCEEDED.
     """
+    ResumeSaga: _aio.UnaryUnaryMultiCallable[_orchestrator_service_pb2.ResumeSagaRequest, _orchestrator_service_pb2.ResumeSagaResponse]
+    """Takes up at once a saga that waits, or that is quarantined. NOT_FOUND: SAGA_NOT_FOUND."""
     GetSaga: _aio.UnaryUnaryMultiCallable[_orchestrator_service_pb2.GetSagaRequest, _orchestrator_service_pb2.GetSagaResponse]
     """One saga with its log. NOT_FOUND: SAGA_NOT_FOUND."""
     ListSagas: _aio.UnaryUnaryMultiCallable[_orchestrator_service_pb2.ListSagasRequest, _orchestrator_service_pb2.ListSagasResponse]
@@ -53,6 +55,14 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks a saga to unwind; it does as long as its pivot has not happened. WatchSaga tells the outcome.
         NOT_FOUND: SAGA_NOT_FOUND. Refused: SAGA_SUCCEEDED.
         """
+
+    @_abc_1.abstractmethod
+    def ResumeSaga(
+        self,
+        request: _orchestrator_service_pb2.ResumeSagaRequest,
+        context: _aio.ServicerContext[_orchestrator_service_pb2.ResumeSagaRequest, _abc.Awaitable[_orchestrator_service_pb2.ResumeSagaResponse]],
+    ) -> _abc.Awaitable[_orchestrator_service_pb2.ResumeSagaResponse]:
+        """Takes up at once a saga that waits, or that is quarantined. NOT_FOUND: SAGA_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def GetSaga(

@@ -41,6 +41,8 @@ class _SagaStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaState.V
     """An undo was refused or keeps failing: an operator is needed. It goes on being tried."""
     SAGA_STATE_BLOCKED: _SagaState.ValueType  # 6
     """The definition it was started with is not deployed here."""
+    SAGA_STATE_QUARANTINED: _SagaState.ValueType  # 7
+    """It was taken up again and again without getting on. Nobody runs it until it is resumed."""
 
 class SagaState(_SagaState, metaclass=_SagaStateEnumTypeWrapper):
     """Where a saga stands. SUCCEEDED and UNWOUND are final."""
@@ -59,6 +61,8 @@ SAGA_STATE_STUCK: SagaState.ValueType  # 5
 """An undo was refused or keeps failing: an operator is needed. It goes on being tried."""
 SAGA_STATE_BLOCKED: SagaState.ValueType  # 6
 """The definition it was started with is not deployed here."""
+SAGA_STATE_QUARANTINED: SagaState.ValueType  # 7
+"""It was taken up again and again without getting on. Nobody runs it until it is resumed."""
 Global___SagaState: _TypeAlias = SagaState  # noqa: Y015
 
 class _SagaEntryKind:
@@ -91,6 +95,10 @@ class _SagaEntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaEnt
     """An undo was refused or keeps failing."""
     SAGA_ENTRY_KIND_ENDED: _SagaEntryKind.ValueType  # 11
     """The saga is over."""
+    SAGA_ENTRY_KIND_SLEEP_STARTED: _SagaEntryKind.ValueType  # 12
+    """A sleep has begun; it lasts by the database's clock."""
+    SAGA_ENTRY_KIND_SLEEP_ENDED: _SagaEntryKind.ValueType  # 13
+    """A sleep is over."""
 
 class SagaEntryKind(_SagaEntryKind, metaclass=_SagaEntryKindEnumTypeWrapper):
     """What an entry records."""
@@ -119,6 +127,10 @@ SAGA_ENTRY_KIND_UNDO_STUCK: SagaEntryKind.ValueType  # 10
 """An undo was refused or keeps failing."""
 SAGA_ENTRY_KIND_ENDED: SagaEntryKind.ValueType  # 11
 """The saga is over."""
+SAGA_ENTRY_KIND_SLEEP_STARTED: SagaEntryKind.ValueType  # 12
+"""A sleep has begun; it lasts by the database's clock."""
+SAGA_ENTRY_KIND_SLEEP_ENDED: SagaEntryKind.ValueType  # 13
+"""A sleep is over."""
 Global___SagaEntryKind: _TypeAlias = SagaEntryKind  # noqa: Y015
 
 @_typing.final
