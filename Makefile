@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir
 PROTOS = $(shell find proto -name '*.proto' | sort)
 SERVICES = $(shell find proto -name '*_service.proto' | sort)
-CODE := mesh services orchestrator sandbox cli tests
+CODE := mesh services orchestrator sandbox cli benchmarks tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing is written outside the checkout.
@@ -101,6 +101,16 @@ integration: .venv/dev ## Tests against real PostgreSQL, NATS and the outside wo
 .PHONY: scenarios
 scenarios: .venv/dev ## Tests against the whole of `ensemble up`: every outcome in both modes, faults, documents
 	$(BIN)/pytest -q tests/scenarios
+
+.PHONY: chaos
+chaos: MINUTES ?= 10
+chaos: SEED ?= 1
+chaos: .venv/dev ## Torment the orchestrator's replicas for MINUTES=10; SEED=1 says whom and how
+	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/pytest -q -s tests/scenarios/test_orchestrator_faults.py
+
+.PHONY: bench
+bench: .venv/runtime ## Measure what the orchestrator costs: the raw chain against it, side by side; about three minutes
+	@$(BIN)/python -m benchmarks
 
 .PHONY: lock
 lock: .venv/dev ## Bring the locked dependencies up to date

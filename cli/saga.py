@@ -5,7 +5,11 @@ import pkgutil
 from typing import Annotated
 
 import typer
-from ensemble.orchestrator.v1.orchestrator_service_pb2 import GetSagaRequest, ListSagasRequest
+from ensemble.orchestrator.v1.orchestrator_service_pb2 import (
+    GetSagaRequest,
+    ListSagasRequest,
+    ResumeSagaRequest,
+)
 from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 from ensemble.orchestrator.v1.saga_pb2 import Saga, SagaEntryKind, SagaState
 from shop.workflow import v1 as workflows
@@ -14,6 +18,7 @@ from cli.client import DEFAULT_DATA, Address, Data, Json, Where, connected
 from cli.output import console, print_json, print_json_line, since, styled, table, when, word
 from cli.running import EXIT_CODES, run
 from cli.stack.layout import ORCHESTRATOR
+from mesh.identity import new_id
 
 # A saga's input is an Any: to print it, its type has to be known.
 for module in pkgutil.iter_modules(workflows.__path__):
@@ -44,6 +49,17 @@ def show(
     run(_show(Where(data, address), saga_id, as_json))
 
 
+@app.command(epilog=EXIT_CODES)
+def resume(
+    saga_id: Annotated[str, typer.Argument(help="Its id, which is the order's id.")],
+    data: Data = DEFAULT_DATA,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Take up at once a saga that waits, or that is quarantined."""
+    run(_resume(Where(data, address), saga_id, as_json))
+
+
 async def _list(where: Where, limit: int, as_json: bool) -> None:
     async with connected(where, ORCHESTRATOR) as channel:
         sagas = (await OrchestratorServiceStub(channel).ListSagas(ListSagasRequest(page_size=limit))).sagas
@@ -67,6 +83,16 @@ async def _show(where: Where, saga_id: str, as_json: bool) -> None:
     console.print(f"saga {saga.saga_id}  {saga.workflow}, version {saga.version}, epoch {saga.epoch}: ", end="")
     console.print(styled(_state(saga)))
     console.print(_log(saga))
+
+
+async def _resume(where: Where, saga_id: str, as_json: bool) -> None:
+    async with connected(where, ORCHESTRATOR) as channel:
+        request = ResumeSagaRequest(request_id=new_id(), saga_id=saga_id)
+        saga = (await OrchestratorServiceStub(channel).ResumeSaga(request)).saga
+    if as_json:
+        print_json(saga)
+        return
+    console.print(f"saga {saga.saga_id}: ", styled(_state(saga)))
 
 
 def _log(saga: Saga) -> object:

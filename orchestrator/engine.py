@@ -12,16 +12,15 @@ from orchestrator.caller import Call, Caller, NoAnswer, Refused
 from orchestrator.clock import Clock
 from orchestrator.lease import Lease
 from orchestrator.log import Action, Do, Rest, Undo
-from orchestrator.outcome import Outcome, answered, recorded, refused, rested, unanswered
+from orchestrator.outcome import Outcome, adopted, answered, recorded, refused, rested, unanswered
 from orchestrator.patience import Patience
-from orchestrator.progress import Progress, Target
+from orchestrator.progress import Progress
 from orchestrator.run import Run
 from orchestrator.store import Append, SagaStore
+from orchestrator.target import Sick, Target
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
-PLACES = 128
-"""Calls in flight to one participant, at the most."""
 PARK_S = 1.0
 """A saga that has nothing to do for so long is not kept in memory, seconds."""
 NO_LEASE_S = 0.1
@@ -48,7 +47,7 @@ class Engine:
         self._lease = lease
         self._patience = patience or Patience()
         self._on_append = on_append
-        self._targets: defaultdict[str, Target] = defaultdict(partial(Target, PLACES))
+        self._targets: defaultdict[str, Target] = defaultdict(Target)
         self.progress = Progress(clock)
 
     async def run(self, run: Run) -> None:
@@ -57,7 +56,8 @@ class Engine:
         Raises Fenced or StaleEpoch: it is no longer ours.
         """
         try:
-            await self._record(run, None)  # a saga that was adopted may lack the intent of what is next
+            if run.adopted_from is not None:
+                await self._record(run, adopted(run.adopted_from))
             while not run.over:
                 await self._turn(run)
         finally:
@@ -103,28 +103,35 @@ class Engine:
         return Wait(wait) if wait > 0 else await self._attempt(run, action)
 
     async def _attempt(self, run: Run, action: Do | Undo) -> Outcome | Wait:
-        run.attempts[action.path] += 1
-        call, verb = _prepared(run, action)
-        target = self._targets[call.method.service]
-        with tracing.step(verb, run.saga.name, call) as span:
-            with self.progress.due(target):
-                await target.places.acquire()
-            try:
-                if not self._lease.holds():
-                    return Wait(NO_LEASE_S)
-                outcome = await self._call(run, action, call, target)
-            finally:
-                target.places.release()
-            tracing.came(span, outcome)
-        self._tell(run, call, verb, outcome)
+        outcome = await self._in_turn(run, action, self._targets[action.step.does.service])
         if outcome is not None:
             return outcome
-        wait = self._patience.wait(run.position, action, run.elapsed(action.since, self._clock.now()))
-        run.not_before[action.path] = self._clock.now() + wait
+        now = self._clock.now()
+        wait = self._patience.wait(run.position, action, run.elapsed(action.since, now))
+        run.not_before[action.path] = now + wait
         return Wait(wait)
 
-    async def _call(self, run: Run, action: Do | Undo, call: Call, target: Target) -> Outcome | None:
+    async def _in_turn(self, run: Run, action: Do | Undo, target: Target) -> Outcome | Wait | None:
         """What comes of one attempt. None: it has to be repeated."""
+        try:
+            with self.progress.due(target):
+                await target.turn()
+        except Sick:
+            return self._no_answer(run, action, "UNAVAILABLE", "the participant answers nobody")
+        try:
+            if run.stopped or not self._lease.holds():
+                return Wait(NO_LEASE_S)
+            run.attempts[action.path] += 1
+            call, verb = _prepared(run, action)
+            with tracing.step(verb, run.saga.name, call) as span:
+                outcome = await self._call(run, action, call, target)
+                tracing.came(span, outcome)
+        finally:
+            target.turn_over()
+        self._tell(run, call, verb, outcome)
+        return outcome
+
+    async def _call(self, run: Run, action: Do | Undo, call: Call, target: Target) -> Outcome | None:
         try:
             answer = await self._caller.call(call)
         except Refused as no:
@@ -132,13 +139,15 @@ class Engine:
             return refused(run.position, action, no.reason, no.message)
         except NoAnswer as silence:
             target.was_silent()
-            tried_s = run.elapsed(action.since, self._clock.now())
-            if not self._patience.is_over(run.position, action, tried_s):
-                return None
-            message = f"tried for {tried_s:.0f} s, the last time: {silence.message}"
-            return unanswered(action, silence.code, message)
+            return self._no_answer(run, action, silence.code, silence.message)
         target.answered()
         return answered(action, answer)
+
+    def _no_answer(self, run: Run, action: Do | Undo, code: str, message: str) -> Outcome | None:
+        tried_s = run.elapsed(action.since, self._clock.now())
+        if not self._patience.is_over(run.position, action, tried_s):
+            return None
+        return unanswered(action, code, f"tried for {tried_s:.0f} s, the last time: {message}")
 
     def _tell(self, run: Run, call: Call, verb: str, outcome: Outcome | None) -> None:
         log.info(

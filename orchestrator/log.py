@@ -44,6 +44,7 @@ class Kind(Enum):
     SLEEP_STARTED = "SLEEP_STARTED"
     SLEEP_ENDED = "SLEEP_ENDED"
     CANCELLED = "CANCELLED"
+    ADOPTED = "ADOPTED"
     UNDO_STARTED = "UNDO_STARTED"
     UNDO_SUCCEEDED = "UNDO_SUCCEEDED"
     PIVOT_HELD = "PIVOT_HELD"
@@ -206,6 +207,8 @@ def _meant(position: Position, entry: Entry) -> Any:
     """The action that the entry is about, if it is one that the entry may be about."""
     if entry.kind is Kind.CANCELLED:
         return position.next[0] if position.cancellable else None
+    if entry.kind is Kind.ADOPTED:
+        return position.next[0] if position.sequence > 0 and not position.ended else None
     wanted, announced, _ = _LEGAL[entry.kind]
     for action in position.next:
         if isinstance(action, wanted) and (action.path, action.run) == (entry.path, entry.run):
@@ -265,6 +268,10 @@ def _cancelled(_position: Position, _action: Do | Rest, entry: Entry) -> Changes
     return {"failure": _failure(Cause.CANCELLED, entry)}
 
 
+def _adopted(_position: Position, _action: Action, _entry: Entry) -> Changes:
+    return {}
+
+
 def _undo_announced(position: Position, action: Undo, entry: Entry) -> Changes:
     return {"undos_begun": {**position.undos_begun, action.step.name: entry.at}}
 
@@ -307,6 +314,7 @@ _LEGAL: dict[Kind, tuple[type[Action] | tuple[type[Action], ...], bool, Callable
     Kind.SLEEP_STARTED: (Rest, False, _sleep_announced),
     Kind.SLEEP_ENDED: (Rest, True, _sleep_ended),
     Kind.CANCELLED: ((Do, Rest), True, _cancelled),
+    Kind.ADOPTED: ((Do, Rest, Undo, End), False, _adopted),
     Kind.UNDO_STARTED: (Undo, False, _undo_announced),
     Kind.UNDO_SUCCEEDED: (Undo, True, _undo_succeeded),
     Kind.PIVOT_HELD: (Undo, True, _pivot_held),

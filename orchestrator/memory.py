@@ -28,7 +28,7 @@ class Row:
     not_before: float
     """Nobody takes it up earlier."""
     claimed_at: int
-    """The last entry when it was taken up; it has got on where there are more."""
+    """The last entry when it was taken up; it has got on where there are later ones."""
 
 
 @dataclass
@@ -172,11 +172,13 @@ class MemoryStore:
 
     def _claimed(self, row: Row) -> Record:
         record, sequence = row.record, len(row.record.entries)
+        former = record.owner
         attempts = 1 if sequence > row.claimed_at else record.attempts + 1
         quarantined = attempts > QUARANTINE_AFTER
         alone_s = 2.0 ** (attempts - UNSPACED - 1) if attempts > UNSPACED else 0
         self._change(
-            replace(row, claimed_at=sequence),
+            # That it was adopted will be an entry, too, but none that shows that it gets on.
+            replace(row, claimed_at=sequence if former is None else sequence + 1),
             not_before=float("inf") if quarantined else self._tables.clock.now() + alone_s,
             owner=None if quarantined else self.replica_id,
             epoch=record.epoch + 1,
@@ -184,7 +186,7 @@ class MemoryStore:
             quarantined=quarantined,
             read_at=self._tables.now(),
         )
-        return self._tables.rows[record.saga_id].record
+        return replace(self._tables.rows[record.saga_id].record, adopted_from=former)
 
     def _change(self, row: Row, not_before: float, **changes: object) -> None:
         record = replace(row.record, **changes)

@@ -47,6 +47,11 @@ def rested(action: Rest) -> Outcome:
     return Outcome(Kind.SLEEP_ENDED, action.path, action.run)
 
 
+def adopted(former: str) -> Outcome:
+    """The saga was taken over from a replica that is gone."""
+    return Outcome(Kind.ADOPTED, message=f"from replica {former}")
+
+
 def opening(saga: AnySaga) -> tuple[Entry, ...]:
     """The entries that start a saga: it is accepted, and its first steps about to be called."""
     return recorded(Position(saga), 1, Outcome(Kind.STARTED), None)[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib import resources
 from typing import Self
 
@@ -96,8 +97,9 @@ class PostgresStore:
         async with self._database.connection() as connection:
             limits = (limit, LEASE_S, QUARANTINE_AFTER, UNSPACED)
             rows = await connection.fetch(statements.CLAIM, self.replica_id, self._versions, *limits)
-            claimed = [row["saga_id"] for row in rows if not row["quarantined"]]
-            return records(await connection.fetch(statements.READ, claimed)) if claimed else []
+            former = {row["saga_id"]: row["former"] for row in rows if not row["quarantined"]}
+            found = records(await connection.fetch(statements.READ, list(former))) if former else []
+        return [replace(record, adopted_from=former[record.saga_id]) for record in found]
 
     async def owned(self) -> Sequence[str]:
         """See SagaStore."""

@@ -1,34 +1,10 @@
 """Whether a replica gets on, which a ping does not tell: how long ago what it should have done by now was due."""
 
-import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 
 from orchestrator.clock import Clock
-
-SICK_AFTER = 5
-"""Calls in a row without an answer."""
-
-
-class Target:
-    """A participant as this replica sees it. Its places keep one that hangs from taking up all the others' calls."""
-
-    def __init__(self, places: int) -> None:
-        self.places = asyncio.Semaphore(places)
-        self._silent = 0
-
-    @property
-    def sick(self) -> bool:
-        """Whether it answers nobody."""
-        return self._silent >= SICK_AFTER
-
-    def answered(self) -> None:
-        """It said something."""
-        self._silent = 0
-
-    def was_silent(self) -> None:
-        """It said nothing."""
-        self._silent += 1
+from orchestrator.target import Target
 
 
 class Progress:
@@ -40,7 +16,7 @@ class Progress:
 
     @contextmanager
     def due(self, target: Target | None = None) -> Generator[None]:
-        """Something is due until this is left; with a `target`, it needs one of its places."""
+        """Something is due until this is left; with a `target`, it waits for its turn there."""
         token = object()
         self._due[token] = self._clock.now(), target
         try:

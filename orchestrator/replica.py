@@ -36,13 +36,17 @@ class Pace:
     """How often a replica looks around, seconds, and how much it takes up."""
 
     sweep_s: float = 0.25
+    breath_s: float = 0.03
+    """Between two batches: survivors share what a dead replica leaves."""
+    recover_s: float = 5.0
+    """Between two looks for sagas that are ours and do not run here, where nothing tells that there are any."""
     beat_s: float = 0.2
     put_down_s: float = 1.0
     """For how long a saga that failed here is left alone; doubles with each attempt."""
     drain_s: float = 10.0
     """How long steps in flight may take to finish when the replica stops."""
-    batch: int = 50
-    """Orphans adopted at once, at the most: survivors share what a dead replica leaves."""
+    batch: int = 200
+    """Orphans adopted at once, at the most, and waiting sagas taken up."""
     most: int = 10_000
     """Open sagas above which a replica adopts no more."""
     chance: random.Random = field(default_factory=random.Random)
@@ -73,6 +77,7 @@ class Replica:
         self._something_due = asyncio.Event()
         self._unsure = False
         """Whether a saga may be ours that does not run here: an answer was lost, or a run ended unexpectedly."""
+        self._recover_at = clock.now() + self._pace.recover_s
 
     async def __aenter__(self) -> Self:
         self._beater = asyncio.create_task(self._keep_beating())
@@ -161,9 +166,13 @@ class Replica:
         try:
             run = self._runs[record.saga_id] = Run(self._deployed[record.version], record, self._clock.now())
             await self._engine.run(run)
-        except (Fenced, StaleEpoch) as stale:
-            log.info("fenced", saga_id=record.saga_id, epoch=record.epoch, by=type(stale).__name__)
+        except Fenced:
+            log.info("fenced", saga_id=record.saga_id, epoch=record.epoch)
             self._unsure = True
+        except StaleEpoch as stale:
+            # If it is ours all the same, the store was put back to an earlier time: it gets a higher epoch each time.
+            log.warning("stale_epoch", saga_id=record.saga_id, epoch=record.epoch, by=str(stale))
+            await self._put_down(record)
         except Exception:
             log.exception("saga_failed", saga_id=record.saga_id, attempts=record.attempts)
             await self._put_down(record)
@@ -176,17 +185,19 @@ class Replica:
             seconds = self._pace.put_down_s * 2 ** (record.attempts - 1)
             await self._store.put_down(record.saga_id, record.epoch, seconds)
 
-    async def _sweep(self) -> None:
-        if self._unsure:
+    async def _sweep(self) -> bool:
+        """Whether there may be more to do."""
+        now = self._clock.now()
+        if self._unsure or now >= self._recover_at:  # what was asked may come so late that being unsure has passed
             self._unsure = False
             await self._recover()
-        while self._takes_more():
-            limit = self._pace.chance.randint(1, self._pace.batch)
-            claimed = await self._store.claim(limit)
-            for record in claimed:
-                self._launch(record)
-            if len(claimed) < limit:
-                return
+            self._recover_at = now + self._pace.recover_s
+        if not self._takes_more():
+            return False
+        claimed = await self._store.claim(self._pace.chance.randint(1, self._pace.batch))
+        for record in claimed:
+            self._launch(record)
+        return bool(claimed)
 
     async def _recover(self) -> None:
         for saga_id in await self._store.owned():
@@ -196,16 +207,17 @@ class Replica:
     async def _keep_sweeping(self) -> None:
         while not self._draining.is_set():
             self._something_due.clear()
+            more = False
             try:
-                await self._sweep()
+                more = await self._sweep()
             except Outage as error:
                 self._unsure = True  # it may be that the answer was lost, not the claim
                 log.warning("store_unreachable", doing="sweep", error=str(error))
             except Exception:
                 self._unsure = True
                 log.exception("failed", doing="sweep")
-            sweep_s = self._pace.chance.uniform(self._pace.sweep_s / 2, self._pace.sweep_s)
-            await self._clock.wait(self._something_due, sweep_s)
+            pause_s = self._pace.breath_s if more else self._pace.sweep_s
+            await self._clock.wait(self._something_due, self._pace.chance.uniform(pause_s / 2, pause_s))
 
     async def _keep_beating(self) -> None:
         while True:

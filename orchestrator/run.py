@@ -23,6 +23,7 @@ class Run:
         self.saga_id = record.saga_id
         self.epoch = record.epoch
         self.position: Position = fold(saga, record.entries)
+        self.adopted_from = record.adopted_from
         self.cancel_reason = record.cancel_reason
         self.attempts = Counter[str]()
         """By path."""

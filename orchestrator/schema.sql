@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS saga (
     epoch         bigint NOT NULL,             -- raised at each change of owner
     not_before    timestamptz NOT NULL DEFAULT clock_timestamp(),  -- nobody takes it up earlier; infinity: quarantined
     attempts      integer NOT NULL,            -- how often it was taken up since it last got on, or was put down in order
-    claimed_at    integer NOT NULL,            -- the sequence of its last entry when it was taken up
+    claimed_at    integer NOT NULL,            -- it has got on since it was taken up where the log is longer
     cancel_reason text,                        -- set once a cancel was asked for
     created_at    timestamptz NOT NULL DEFAULT now(),
     CHECK (owner IS NULL OR state NOT IN ('SUCCEEDED', 'UNWOUND'))

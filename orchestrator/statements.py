@@ -103,38 +103,41 @@ WITH gone AS (
           AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $4)
       ))
 ), orphan AS (
-    SELECT saga_id FROM saga
+    SELECT saga_id, owner AS former FROM saga
     WHERE owner = ANY (ARRAY(SELECT replica_id FROM gone))
       AND version = ANY ($2::text[])
       AND not_before <= clock_timestamp()
     LIMIT $3
     FOR UPDATE SKIP LOCKED
 ), due AS (
-    SELECT saga_id FROM saga
+    SELECT saga_id, NULL::uuid AS former FROM saga
     WHERE owner IS NULL AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
       AND version = ANY ($2::text[])
       AND not_before <= clock_timestamp()
     LIMIT $3
     FOR UPDATE SKIP LOCKED
 ), counted AS (
-    SELECT saga_id, last.sequence, CASE WHEN last.sequence > claimed_at THEN 1 ELSE attempts + 1 END AS attempts
-    FROM saga, LATERAL (SELECT max(sequence) AS sequence FROM saga_log WHERE saga_log.saga_id = saga.saga_id) AS last
-    WHERE saga_id IN (SELECT saga_id FROM orphan UNION ALL SELECT saga_id FROM due)
+    SELECT saga_id, former, last.sequence, CASE WHEN last.sequence > claimed_at THEN 1 ELSE attempts + 1 END AS attempts
+    FROM (TABLE orphan UNION ALL TABLE due) AS found
+    JOIN saga USING (saga_id),
+    LATERAL (SELECT max(sequence) AS sequence FROM saga_log WHERE saga_log.saga_id = saga.saga_id) AS last
 )
 UPDATE saga
 SET owner = CASE WHEN counted.attempts <= $5 THEN $1::uuid END,
     epoch = epoch + 1,
     attempts = counted.attempts,
-    claimed_at = counted.sequence,
+    claimed_at = counted.sequence + CASE WHEN counted.former IS NULL THEN 0 ELSE 1 END,
     not_before = CASE
         WHEN counted.attempts > $5 THEN 'infinity'
         WHEN counted.attempts > $6 THEN clock_timestamp() + make_interval(secs => 2 ^ (counted.attempts - $6 - 1))
         ELSE clock_timestamp()
     END
 FROM counted WHERE saga.saga_id = counted.saga_id
-RETURNING saga.saga_id::text, saga.owner IS NULL AS quarantined
+RETURNING saga.saga_id::text, saga.owner IS NULL AS quarantined, counted.former::text AS former
 """
-"""The logs must be read by a later statement: this one may not see what was committed while it waited for locks.
+"""That a saga was adopted will be an entry of its log, but none that shows that it gets on: it is counted in.
+
+The logs must be read by a later statement: this one may not see what was committed while it waited for locks.
 
 A replica is also gone when the connection that kept its lease has closed. A server that has just started has closed
 them all, so for the time of one lease it is no witness.

@@ -50,6 +50,8 @@ class Record:
     read_at: datetime
     """What the store's clock said when this was read."""
     entries: tuple[Entry, ...]
+    adopted_from: str | None = None
+    """Of what was just claimed: its former owner, which is gone."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The whole of `ensemble up`, as a customer meets it."""
 
+import os
+import signal
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +25,7 @@ from cli.stack.layout import SERVICES, Layout
 from cli.stack.local import Plan, Stack, running
 from cli.stack.ports import free_port_base
 from mesh.rpc.channel import Peers, connected
+from tests.eventually import eventually
 from tests.purchases import purchase
 
 FINAL = (ORDER_STATE_COMPLETED, ORDER_STATE_CANCELLED)
@@ -90,6 +93,16 @@ class Shop:
     async def books(self) -> Books:
         return await books.read(self.stack.state)
 
+    async def end(self, name: str, number: signal.Signals) -> None:
+        """End the process of that name, and wait until there is another."""
+        victim = self._pid(name)
+        assert victim is not None
+        os.kill(victim, number)
+        await eventually(lambda: self._pid(name) not in (None, victim))
+
+    def _pid(self, name: str) -> int | None:
+        return next((process.pid for process in self.stack.state.processes if process.name == name), None)
+
 
 def state_of(order: pb.Order) -> tuple[str, str]:
     """State and reason, by name."""
@@ -99,11 +112,15 @@ def state_of(order: pb.Order) -> tuple[str, str]:
     )
 
 
+def planned(data: Path) -> Plan:
+    """One of everything, below `data`, on free ports."""
+    return Plan(data, Layout(free_port_base()))
+
+
 @asynccontextmanager
-async def opened(data: Path, **replicas: int) -> AsyncGenerator[Shop]:
-    """Run everything below `data` while open."""
+async def opened(plan: Plan) -> AsyncGenerator[Shop]:
+    """Run a stack, with a full catalogue, while open."""
     said: list[str] = []
-    plan = Plan(data, Layout(free_port_base(), replicas))
     async with AsyncExitStack() as stack:
         started = await stack.enter_async_context(running(plan, said.append))
         targets = {service.package: started.state.services[service.package] for service in SERVICES}

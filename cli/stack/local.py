@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cli.stack import StackError, lock, nats, ports, postgres, secrets, state
 from cli.stack.layout import CUSTOMER, ORCHESTRATOR, SERVICES, Layout
+from cli.stack.program import Program
 from cli.stack.state import State
 from cli.stack.supervisor import Supervisor
 from cli.stack.topology import Topology
@@ -21,6 +22,8 @@ class Plan:
     data: Path
     layout: Layout = field(default_factory=Layout)
     restart: bool = True
+    adjusted: Callable[[Program], Program] = lambda program: program
+    """What to start in the place of a service's program: the same with other settings, say."""
 
 
 class Stack:
@@ -29,6 +32,7 @@ class Stack:
     def __init__(self, topology: Topology, plan: Plan, report: Callable[[str], None]) -> None:
         self.topology = topology
         self._report = report
+        self._adjusted = plan.adjusted
         self._supervisor = Supervisor(topology.data / "logs", restart=plan.restart, report=report, changed=self._write)
 
     @property
@@ -53,7 +57,7 @@ class Stack:
         await self._supervisor.start(foundations)
         passwords = {service.name: self.topology.passwords[service.name] for service in SERVICES}
         await postgres.provision(foundations[0].probe, passwords)
-        await self._supervisor.start(self.topology.services())
+        await self._supervisor.start([self._adjusted(program) for program in self.topology.services()])
 
     async def stop(self) -> None:
         """Returns once every process has ended."""

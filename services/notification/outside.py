@@ -1,8 +1,8 @@
 """The outside: the mail server, and those messages that nobody waits for any more."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.headerregistry import HeaderRegistry
@@ -23,6 +23,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("notification.outside")
 
 PATIENCE_SECONDS = 2.5
 """For one message, its turn included: shorter than the deadline of a call, so that the caller hears of the outage."""
+CONNECTIONS = 10
+"""To the mail server: as many messages are under way at once."""
 DOMAIN = "ensemble.example"
 SENDER = f"orders@{DOMAIN}"
 PERMANENT = 500
@@ -38,11 +40,12 @@ WITH_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 
 
 class SmtpMailer:
-    """The mailer of `core`: one connection, kept, with one message on it at a time."""
+    """The mailer of `core`: some connections, kept, with one message at a time on each."""
 
-    def __init__(self, smtp: aiosmtplib.SMTP) -> None:
-        self._smtp = smtp
-        self._turn = asyncio.Lock()
+    def __init__(self, connections: Sequence[aiosmtplib.SMTP]) -> None:
+        self._idle: asyncio.LifoQueue[aiosmtplib.SMTP] = asyncio.LifoQueue()
+        for each in connections:
+            self._idle.put_nowait(each)
 
     @classmethod
     @asynccontextmanager
@@ -50,12 +53,14 @@ class SmtpMailer:
         """The mail server at `url`, `smtp://host:port`; connected when there is something to send."""
         address = urlsplit(url)
         # Its own name is given, because looking it up may take seconds.
-        smtp = aiosmtplib.SMTP(hostname=address.hostname, port=address.port, local_hostname=DOMAIN)
+        connections = [
+            aiosmtplib.SMTP(hostname=address.hostname, port=address.port, local_hostname=DOMAIN)
+            for _ in range(CONNECTIONS)
+        ]
         try:
-            yield cls(smtp)
+            yield cls(connections)
         finally:
-            with suppress(aiosmtplib.SMTPException, OSError):
-                await smtp.quit(timeout=1)
+            await asyncio.gather(*(each.quit(timeout=1) for each in connections), return_exceptions=True)
 
     async def send(self, notification_id: str, order_id: str, confirmation: Confirmation) -> Verdict:
         try:
@@ -63,27 +68,36 @@ class SmtpMailer:
         except ValueError:
             return Verdict(State.REFUSED)  # no mailbox has such a name
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS), self._turn:
-                return await self._transmit(confirmation.email, message)
+            async with asyncio.timeout(PATIENCE_SECONDS), self._connection() as smtp:
+                return await _transmit(smtp, confirmation.email, message)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Outage(f"mail server: {type(error).__name__}") from None  # the error itself may name the mailbox
 
-    async def _transmit(self, email: str, message: bytes) -> Verdict:
-        if not self._smtp.is_connected:
-            await self._smtp.connect()
-        options = () if email.isascii() else ("SMTPUTF8",)
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[aiosmtplib.SMTP]:
+        smtp = await self._idle.get()
         try:
-            await self._smtp.sendmail(SENDER, [email], message, mail_options=options)
-        except (ValueError, aiosmtplib.SMTPNotSupported):
-            return Verdict(State.REFUSED)  # no mailbox that this server knows has such a name
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            return _refused(error.recipients[0])
-        except aiosmtplib.SMTPDataError as error:
-            return _refused(error)
-        except BaseException:
-            self._smtp.close()  # in the middle of a dialogue: the next reply would be taken for another's
-            raise
-        return Verdict(State.SENT, datetime.now(UTC))
+            if not smtp.is_connected:
+                await smtp.connect()
+            yield smtp
+        finally:
+            self._idle.put_nowait(smtp)
+
+
+async def _transmit(smtp: aiosmtplib.SMTP, email: str, message: bytes) -> Verdict:
+    options = () if email.isascii() else ("SMTPUTF8",)
+    try:
+        await smtp.sendmail(SENDER, [email], message, mail_options=options)
+    except (ValueError, aiosmtplib.SMTPNotSupported):
+        return Verdict(State.REFUSED)  # no mailbox that this server knows has such a name
+    except aiosmtplib.SMTPRecipientsRefused as error:
+        return _refused(error.recipients[0])
+    except aiosmtplib.SMTPDataError as error:
+        return _refused(error)
+    except BaseException:
+        smtp.close()  # in the middle of a dialogue: the next reply would be taken for another's
+        raise
+    return Verdict(State.SENT, datetime.now(UTC))
 
 
 async def settle_orphans(database: Database, mailer: core.Mailer) -> None:

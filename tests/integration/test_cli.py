@@ -107,11 +107,12 @@ async def test_an_order_can_be_read_listed_and_its_saga_shown(ensemble: Ensemble
     order = await ensemble("order", "get", order_id, "--json")
     orders = await ensemble("order", "list", "--json")
     saga = await ensemble("saga", "show", order_id, "--json")
+    resumed = await ensemble("saga", "resume", order_id, "--json")  # harmless: it has ended
     sagas = await ensemble("saga", "list", "--json")
 
     assert order.json["state"] == "ORDER_STATE_COMPLETED"
     assert orders.json_lines[0]["order_id"] == order_id
-    assert saga.json["state"] == "SAGA_STATE_SUCCEEDED"
+    assert saga.json["state"] == resumed.json["state"] == "SAGA_STATE_SUCCEEDED"
     assert sagas.json_lines[0]["saga_id"] == order_id
 
 
@@ -139,6 +140,7 @@ async def test_stock_is_listed_and_a_single_item_is_one_object(ensemble: Ensembl
         (["order", "watch", UNKNOWN_ORDER], 1, "ORDER_NOT_FOUND"),
         (["order", "cancel", UNKNOWN_ORDER], 1, "ORDER_NOT_FOUND"),
         (["saga", "show", UNKNOWN_ORDER], 1, "SAGA_NOT_FOUND"),
+        (["saga", "resume", UNKNOWN_ORDER], 1, "SAGA_NOT_FOUND"),
         (["stock", "NO-SUCH-THING"], 1, "UNKNOWN_SKU"),
         (["order", "get", "nonsense"], 2, "order_id is not a UUID"),
         (["order", "place", "--quantity", "0"], 2, "quantity"),

@@ -24,7 +24,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
     os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "200"
     try:
-        async with shop_.opened(tmp_path_factory.mktemp("shop")) as shop:
+        async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("shop"))) as shop:
             yield shop
     finally:
         del os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"], os.environ["OTEL_BSP_SCHEDULE_DELAY"]

@@ -155,7 +155,11 @@ def test_a_failed_branch_stops_the_others_and_what_they_had_begun_is_undone_last
 
 @pytest.mark.parametrize(
     "kind",
-    [kind for kind in Kind if kind not in {Kind.STEP_SUCCEEDED, Kind.STEP_REFUSED, Kind.STEP_UNKNOWN, Kind.CANCELLED}],
+    [
+        kind
+        for kind in Kind
+        if kind not in {Kind.STEP_SUCCEEDED, Kind.STEP_REFUSED, Kind.STEP_UNKNOWN, Kind.CANCELLED, Kind.ADOPTED}
+    ],
 )
 def test_an_entry_that_cannot_follow_raises(kind: Kind) -> None:
     with pytest.raises(IllegalLog):

@@ -99,6 +99,8 @@ class _SagaEntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaEnt
     """A sleep has begun; it lasts by the database's clock."""
     SAGA_ENTRY_KIND_SLEEP_ENDED: _SagaEntryKind.ValueType  # 13
     """A sleep is over."""
+    SAGA_ENTRY_KIND_ADOPTED: _SagaEntryKind.ValueType  # 14
+    """Another replica took the saga over from one that is gone."""
 
 class SagaEntryKind(_SagaEntryKind, metaclass=_SagaEntryKindEnumTypeWrapper):
     """What an entry records."""
@@ -131,6 +133,8 @@ SAGA_ENTRY_KIND_SLEEP_STARTED: SagaEntryKind.ValueType  # 12
 """A sleep has begun; it lasts by the database's clock."""
 SAGA_ENTRY_KIND_SLEEP_ENDED: SagaEntryKind.ValueType  # 13
 """A sleep is over."""
+SAGA_ENTRY_KIND_ADOPTED: SagaEntryKind.ValueType  # 14
+"""Another replica took the saga over from one that is gone."""
 Global___SagaEntryKind: _TypeAlias = SagaEntryKind  # noqa: Y015
 
 @_typing.final

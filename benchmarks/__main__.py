@@ -1,0 +1,67 @@
+"""`python -m benchmarks`: one run, on a stack of its own."""
+
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import report, waiting
+from benchmarks.report import Parameters, Report
+from benchmarks.rounds import clients, compare, warm_up
+from benchmarks.traced import traced
+from cli.client import DEFAULT_DATA
+from cli.output import console
+from cli.running import run
+
+CONCURRENCIES = [64, 16, 1]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Part(Enum):
+    """What can be measured."""
+
+    ORDERS = "orders"
+    WAITING = "waiting"
+
+
+@app.command()
+def main(
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each round is watched.")] = 5.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of rounds for each concurrency.")] = 3,
+    concurrency: Annotated[
+        list[int] | None, typer.Option(min=1, help="Orders at a time; may be repeated. 64, 16 and 1 if not given.")
+    ] = None,
+    sagas: Annotated[int, typer.Option("--waiting", min=1, help="How many sagas wait in the database.")] = 100_000,
+    only: Annotated[Part | None, typer.Option(help="Only this; everything if not given.")] = None,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="What was measured is kept in DIR/bench.")] = DEFAULT_DATA,
+) -> None:
+    """Measure the orchestrator against the raw chain: the same six calls, made in turn by a plain client."""
+    parameters = Parameters(
+        seconds=seconds,
+        rounds=rounds,
+        concurrencies=concurrency or CONCURRENCIES,
+        waiting=sagas,
+        only=only and only.value,
+    )
+    run(_measured(parameters, data / "bench"))
+
+
+async def _measured(asked: Parameters, folder: Path) -> None:
+    measured = Report(started_at=datetime.now(UTC), parameters=asked)
+    async with traced(folder / f"stack-{measured.started_at:%Y%m%dT%H%M%S}") as stack, clients(stack) as both:
+        await warm_up(both, max(asked.concurrencies), asked.seconds)
+        if asked.only != Part.WAITING.value:
+            measured.orders = await compare(both, asked.concurrencies, asked.rounds, asked.seconds)
+        if asked.only != Part.ORDERS.value:
+            measured.waiting = await waiting.measure(stack, both, asked.seconds, asked.waiting)
+        measured.traces = await stack.exports()
+    path = report.store(measured, folder)
+    report.show(measured)
+    console.print(f"\nEverything, with every sample: {path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    app()

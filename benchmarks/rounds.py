@@ -1,0 +1,76 @@
+"""The raw chain and the orchestrator in turn, on the same stack, so that both meet the same machine."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.comparison import Comparison, Pair
+from benchmarks.steady import Round
+from benchmarks.traced import Traced
+from benchmarks.worker import Worker, working
+from cli.output import progress
+from cli.stack import StackError
+from cli.stack.layout import label
+from cli.stack.state import State
+
+WARM_UP_SECONDS = 2.0
+ROUND_SECONDS_MORE = 60
+"""How much longer than its window a round may take, before it is given up."""
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Who places the orders, each a process of its own as the orchestrator is one."""
+
+    chain: Worker
+    orchestrated: Worker
+    pids: Mapping[str, int]
+    """Of the stack's processes, by name."""
+
+    async def pair(self, concurrency: int, seconds: float) -> Pair:
+        """One round of each. Raises StackError when one of them fails."""
+        raw = await self.round(self.chain, concurrency, seconds)
+        return Pair(raw=raw, orchestrated=await self.round(self.orchestrated, concurrency, seconds))
+
+    async def round(self, client: Worker, concurrency: int, seconds: float) -> Round:
+        """One round of `client`. Raises StackError when it fails."""
+        pids = {**self.pids, "client": client.pid}
+        question = {"concurrency": concurrency, "seconds": seconds, "pids": pids}
+        seen = Round.model_validate(await client.ask(question, seconds + ROUND_SECONDS_MORE))
+        if not seen.latencies_ms:
+            raise StackError(f"no order ended within {seconds:g} s; ask for longer rounds with --seconds")
+        return seen
+
+
+@asynccontextmanager
+async def clients(traced: Traced) -> AsyncGenerator[Clients]:
+    """Both clients, connected, while open."""
+    state = traced.stack.state
+    async with AsyncExitStack() as stack:
+        chain = await stack.enter_async_context(working("benchmarks.chain", _given(state)))
+        orchestrated = await stack.enter_async_context(working("benchmarks.orchestrated", _given(state)))
+        pids = {label(process.name, process.replica): process.pid for process in state.processes}
+        yield Clients(chain, orchestrated, {**pids, "trace sink": traced.sink.pid})
+
+
+def _given(state: State) -> dict[str, Any]:
+    return {"targets": state.services, "database_url": state.postgres["orchestrator"]}
+
+
+async def warm_up(clients: Clients, concurrency: int, seconds: float) -> None:
+    """A pair of rounds that nobody looks at. Raises StackError."""
+    progress.print("warming up ...")
+    await clients.pair(concurrency, min(seconds, WARM_UP_SECONDS))
+
+
+async def compare(clients: Clients, concurrencies: list[int], rounds: int, seconds: float) -> list[Comparison]:
+    """For each concurrency so many pairs of rounds. Raises StackError."""
+    comparisons: list[Comparison] = []
+    for concurrency in concurrencies:
+        pairs: list[Pair] = []
+        for number in range(rounds):
+            progress.print(f"{concurrency} at a time, round {number + 1} of {rounds} ...")
+            pairs.append(await clients.pair(concurrency, seconds))
+        comparisons.append(Comparison(concurrency=concurrency, pairs=pairs))
+    return comparisons

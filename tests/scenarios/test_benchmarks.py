@@ -1,0 +1,44 @@
+"""`make bench` works; how fast anything is depends on the machine and is not tested."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+
+async def bench(folder: Path) -> tuple[int | None, str]:
+    """The smallest run there is."""
+    few = ("--seconds", "1", "--rounds", "1", "--concurrency", "2", "--concurrency", "1", "--waiting", "1000")
+    command = (sys.executable, "-m", "benchmarks", *few, "--data", str(folder))
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_a_run_compares_both_and_keeps_what_it_saw(tmp_path: Path) -> None:
+    code, output = await bench(tmp_path)
+
+    assert code == 0, output
+    (path,) = (tmp_path / "bench").iterdir()  # the stack that it was measured on is gone
+    assert str(path) in output
+    report: dict[str, Any] = json.loads(path.read_text())
+    assert report["machine"]["cores"] > 0
+    assert {"python", "grpcio", "asyncpg"} <= report["versions"].keys()
+    assert report["parameters"]["concurrencies"] == [2, 1]
+    assert report["traces"]["exports"] > 0
+    for comparison in report["orders"]:
+        for side in ("raw", "orchestrated"):
+            (pair,) = comparison["pairs"]
+            assert pair[side]["latencies_ms"]
+            assert comparison[side]["p99_ms"] >= comparison[side]["p50_ms"] > 0
+        ratio = comparison["rate_ratio"]
+        assert 0 < ratio["least"] <= ratio["median"] <= ratio["most"]
+    assert report["waiting"]["count"] == 1000
+    assert report["waiting"]["among"]["start_seconds"] > 0
+    assert report["waiting"]["among"]["round"]["latencies_ms"]
