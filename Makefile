@@ -43,7 +43,7 @@ up: .venv/runtime ## Start everything on this machine; Ctrl-C stops it
 setup: .venv/dev ## Install everything into .venv
 
 .PHONY: test
-test: check integration scenarios ## Everything that is tested
+test: check simulate integration scenarios ## Everything that is tested
 
 .PHONY: check
 check: format-check lint types imports proto-check unit ## What must hold before a commit; under a minute
@@ -93,6 +93,10 @@ proto-check: .venv/dev ## Lint the contracts; check that gen/ is theirs and that
 .PHONY: unit
 unit: .venv/dev ## Tests without I/O
 	$(BIN)/pytest -q tests/unit
+
+.PHONY: simulate
+simulate: .venv/dev ## Replicas, store and network in virtual time, with faults: a short version; or SEEDS=10000; BUG= plants one
+	$(if $(SEEDS)$(BUG),$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000) $(if $(BUG),--bug $(BUG)),$(BIN)/pytest -q tests/simulation)
 
 .PHONY: integration
 integration: .venv/dev ## Tests against real PostgreSQL, NATS and the outside world

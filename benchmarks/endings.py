@@ -19,7 +19,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 LOOK = "SELECT saga_id::text, state FROM saga WHERE saga_id = ANY ($1::uuid[]) AND state = ANY ($2::text[])"
 SUCCEEDED = "SUCCEEDED"
 LAST_STATES = (SUCCEEDED, "UNWOUND", "STUCK")
-PAUSE_ALONE, PAUSE = 0.001, 0.005
+PAUSE_ALONE, PAUSE = 0.001, 0.01
 """Seconds between looks: for one order alone, whose time is what is measured, and for many."""
 TOO_EARLY = 0.75
 """Part of the fastest saga's time before which it is of no use to look for a saga's end."""

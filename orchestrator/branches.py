@@ -14,6 +14,8 @@ class Wait:
     """Nothing can be done for so many seconds."""
 
     seconds: float
+    parked: bool = False
+    """However short it is, the saga is put down for it: only the store can tell that it is over."""
 
 
 Act = Callable[[Action], Coroutine[Any, Any, Outcome | Wait]]
@@ -52,7 +54,8 @@ class Branches:
                     return result
             if len(results) == len(self._tasks):
                 self._tasks.clear()
-                return Wait(min(wait.seconds for wait in results.values() if isinstance(wait, Wait)))
+                waits = [result for result in results.values() if isinstance(result, Wait)]
+                return min(waits, key=lambda wait: wait.seconds)
             running = [task for task in self._tasks.values() if not task.done()]
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 

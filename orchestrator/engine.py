@@ -70,7 +70,7 @@ class Engine:
         came = await run.branches.first(run.position.next, partial(self._act, run))
         if isinstance(came, Outcome):
             await self._record(run, came)
-        elif came.seconds < PARK_S or run.must_unwind:
+        elif run.must_unwind or (came.seconds < PARK_S and not came.parked):
             await self._clock.wait(run.woken, came.seconds)
             run.woken.clear()
         else:
@@ -95,8 +95,9 @@ class Engine:
     async def _act(self, run: Run, action: Action) -> Outcome | Wait:
         now = self._clock.now()
         if isinstance(action, Rest):
-            left = action.sleep.seconds - run.elapsed(action.since, now)
-            return Wait(left) if left > 0 else rested(action)
+            if run.elapsed(action.since) >= action.sleep.seconds:
+                return rested(action)
+            return Wait(max(action.sleep.seconds - run.elapsed(action.since, now), 0.0), parked=True)
         if not isinstance(action, (Do, Undo)):
             raise TypeError(f"nothing to do where next is {action}")
         wait = run.not_before.get(action.path, now) - now

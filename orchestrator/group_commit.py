@@ -23,6 +23,8 @@ RETRY_CAP_S = 1.0
 """Between attempts to reach the database, seconds."""
 TIMEOUT_S = 5.0
 """After which a connection that does not answer is given up, seconds."""
+REPLAN_S = 30.0
+"""For how long a plan is kept, seconds: it was made for tables of another size."""
 REJECTIONS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
 """What the database, or its client, has against an item: repeating does not help."""
 
@@ -78,13 +80,16 @@ class GroupCommit(Generic[Item, Result]):
             wait = min(2 * wait, RETRY_CAP_S)
 
     async def _serve(self, connection: Connection) -> None:
-        # The plans are made once, when the tables may be almost empty, and must suit them when they are large.
         try:
-            await connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+            await connection.execute("SET enable_seqscan = off; SET enable_mergejoin = off")
+            planned_at = asyncio.get_running_loop().time()
             while True:
                 while not self._waiting:
                     self._arrived.clear()
                     await self._arrived.wait()
+                if asyncio.get_running_loop().time() > planned_at + REPLAN_S:
+                    await connection.execute("DISCARD PLANS")
+                    planned_at = asyncio.get_running_loop().time()
                 batch = self._waiting[:BATCH]
                 await self._commit(connection, batch)
                 del self._waiting[: len(batch)]

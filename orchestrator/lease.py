@@ -41,6 +41,10 @@ class Lease:
         """The replica gets on."""
         self._beat = self._clock.now()
 
+    def give_up(self) -> None:
+        """Others may take it that this replica is gone."""
+        self._until = float("-inf")
+
     async def keep(self, renew: Callable[[], Awaitable[None]], ended: asyncio.Event) -> None:
         """Renew by `renew`, which raises Outage, until `ended`."""
         while not ended.is_set():

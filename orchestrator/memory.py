@@ -167,7 +167,8 @@ class MemoryStore:
 
     def _to_be_taken_up(self, row: Row) -> bool:
         record = row.record
-        nobodys = record.state not in FINAL and not self._tables.alive(record.owner)
+        nobodys = record.owner != self.replica_id and not self._tables.alive(record.owner)
+        nobodys = nobodys and record.state not in FINAL
         return nobodys and record.version in self._versions and row.not_before <= self._tables.clock.now()
 
     def _claimed(self, row: Row) -> Record:

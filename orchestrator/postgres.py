@@ -1,10 +1,12 @@
 """The store in PostgreSQL: many replicas, one truth. Only the database's clock decides."""
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib import resources
 from typing import Self
+
+import asyncpg
 
 from mesh.database import Connection, Database
 from orchestrator import statements
@@ -135,8 +137,22 @@ class PostgresStore:
         rows = await connection.fetch(
             statements.APPEND,
             self.replica_id,
-            *columns([append_row(one) for one in batch], 7),
+            *columns([append_row(one) for one in batch], 6),
             *columns([row for one in batch for row in entry_rows(one.saga_id, one.entries)], 8),
         )
-        stored = {row["saga_id"]: Appended(row["at"], row["cancel_reason"]) for row in rows if row["stored"]}
+        stored = _appended(rows)
+        if len(stored) < len(batch):
+            stored |= await self._stored_before(connection, [one for one in batch if one.saga_id not in stored])
         return [stored.get(one.saga_id) for one in batch]
+
+    async def _stored_before(self, connection: Connection, batch: Sequence[Append]) -> dict[str, Appended]:
+        rows = await connection.fetch(
+            statements.STORED,
+            *columns([(one.saga_id, one.epoch) for one in batch], 2),
+            *columns([(one.saga_id, e.sequence, e.path, e.kind.value) for one in batch for e in one.entries], 4),
+        )
+        return _appended(rows)
+
+
+def _appended(rows: Iterable[asyncpg.Record]) -> dict[str, Appended]:
+    return {row["saga_id"]: Appended(row["at"], row["cancel_reason"]) for row in rows}

@@ -19,8 +19,8 @@ from orchestrator.clock import Clock
 from orchestrator.lease import RENEW_S, Lease
 from orchestrator.store import LEASE_S
 
-ANSWER_S = 1.0
-"""A renewal that takes longer is given up, with its connection; seconds."""
+ANSWER_S = 2.0
+"""A renewal that takes longer is given up, with its connection and so with the lease; seconds."""
 
 
 class PostgresLease(Lease):
@@ -66,6 +66,7 @@ class PostgresLease(Lease):
             raise Outage(f"database: {error!r}") from error
 
     def _hang_up(self) -> None:
+        self.give_up()
         if self._connection is not None:
             self._connection.terminate()
         self._connection = None

@@ -29,8 +29,7 @@ def entry_rows(saga_id: str, entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
 
 def append_row(append: Append) -> tuple[Any, ...]:
     """What an append asks for, besides its entries."""
-    count, park_s = len(append.entries), append.park_s
-    return append.saga_id, append.epoch, append.state.value, append.sequence, count, park_s, append.cancel_heard
+    return append.saga_id, append.epoch, append.state.value, append.sequence, append.park_s, append.cancel_heard
 
 
 def started_record(new: NewSaga, row: asyncpg.Record) -> Record:

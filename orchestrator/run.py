@@ -54,11 +54,17 @@ class Run:
 
     def heard(self, at: datetime, now: float) -> None:
         """The store's clock said `at`, not later than when ours says `now`."""
-        self._store_is_ahead = at.timestamp() - now
+        self._heard = at.timestamp()
+        self._heard_at = now
 
-    def elapsed(self, since: datetime | None, now: float) -> float:
-        """Seconds that have passed by the store's clock, at the least; ours only measures since it last told."""
-        return 0.0 if since is None else max(now + self._store_is_ahead - since.timestamp(), 0.0)
+    def elapsed(self, since: datetime | None, now: float | None = None) -> float:
+        """Seconds that had passed by the store's clock when it last told; or until `now`, for what our clock, which
+        may jump, is good enough.
+        """
+        if since is None:
+            return 0.0
+        passed = 0.0 if now is None else now - self._heard_at
+        return max(self._heard + passed - since.timestamp(), 0.0)
 
     def cancel(self, reason: str | None) -> None:
         """A cancel was asked for; it is heeded between two attempts."""

@@ -27,62 +27,56 @@ SELECT saga_id::text, owner::text, created_at FROM started
 
 APPEND = """
 WITH asked AS (
-    SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::int[], $6::int[], $7::float8[], $8::bool[])
-        AS asked (saga_id, epoch, state, sequence, entries, park_s, cancel_heard)
-), entry AS (
-    SELECT *
-    FROM unnest($9::uuid[], $10::int[], $11::int[], $12::text[], $13::text[], $14::bytea[], $15::text[], $16::text[])
-        AS entry (saga_id, sequence, run, path, kind, payload, reason, message)
+    SELECT * FROM unnest($2::uuid[], $3::bigint[], $4::text[], $5::int[], $6::float8[], $7::bool[])
+        AS asked (saga_id, epoch, new_state, sequence, park_s, cancel_heard)
 ), held AS (
-    SELECT saga.saga_id, saga.epoch, saga.state, saga.cancel_reason,
-           asked.state AS new_state, asked.entries, asked.park_s, asked.cancel_heard,
-           asked.sequence = 1 + (SELECT max(sequence) FROM saga_log WHERE saga_log.saga_id = asked.saga_id) AS fits
+    SELECT asked.*, saga.state, saga.cancel_reason
     FROM asked JOIN saga ON saga.saga_id = asked.saga_id
     WHERE saga.owner = $1 AND saga.epoch = asked.epoch
+      AND asked.sequence = 1 + (SELECT max(sequence) FROM saga_log WHERE saga_log.saga_id = asked.saga_id)
     FOR SHARE OF saga
 ), written AS (
     INSERT INTO saga_log (saga_id, sequence, run, path, kind, payload, reason, message, epoch)
-    SELECT entry.*, held.epoch FROM entry JOIN held USING (saga_id)
-    WHERE held.fits
+    SELECT entry.*, held.epoch
+    FROM unnest($8::uuid[], $9::int[], $10::int[], $11::text[], $12::text[], $13::bytea[], $14::text[], $15::text[])
+        AS entry (saga_id, sequence, run, path, kind, payload, reason, message)
+    JOIN held USING (saga_id)
     ON CONFLICT (saga_id, sequence) DO NOTHING
-    RETURNING saga_id
 ), moved AS (
     UPDATE saga
-    SET state = held.new_state,
-        owner = CASE
-            WHEN held.new_state IN ('SUCCEEDED', 'UNWOUND') OR held.park_s IS NOT NULL THEN NULL ELSE saga.owner
-        END,
+    SET state = new_state,
+        owner = CASE WHEN new_state IN ('SUCCEEDED', 'UNWOUND') OR park_s IS NOT NULL THEN NULL ELSE saga.owner END,
         not_before = CASE
-            WHEN held.park_s IS NULL THEN saga.not_before
-            WHEN saga.cancel_reason IS NOT NULL AND NOT held.cancel_heard THEN clock_timestamp()
-            ELSE clock_timestamp() + make_interval(secs => held.park_s)
+            WHEN park_s IS NULL THEN saga.not_before
+            WHEN saga.cancel_reason IS NOT NULL AND NOT cancel_heard THEN clock_timestamp()
+            ELSE clock_timestamp() + make_interval(secs => park_s)
         END,
-        attempts = CASE WHEN held.park_s IS NULL THEN saga.attempts ELSE 0 END
+        attempts = CASE WHEN park_s IS NULL THEN saga.attempts ELSE 0 END
     FROM held
-    WHERE saga.saga_id = held.saga_id
-      AND (held.state <> held.new_state OR held.park_s IS NOT NULL)
-      AND (held.entries = 0 OR held.saga_id IN (SELECT saga_id FROM written))
+    WHERE saga.saga_id = held.saga_id AND (held.state <> new_state OR park_s IS NOT NULL)
 )
-SELECT asked.saga_id::text,
-       now() AS at,
-       held.cancel_reason,
-       CASE
-           WHEN asked.saga_id IN (SELECT saga_id FROM written) THEN true
-           ELSE NOT EXISTS (
-               SELECT FROM entry
-               LEFT JOIN saga_log AS log
-                   ON (log.saga_id, log.sequence, log.epoch) = (entry.saga_id, entry.sequence, asked.epoch)
-                   AND (log.kind, log.path) = (entry.kind, entry.path)
-               WHERE entry.saga_id = asked.saga_id AND log.saga_id IS NULL
-           )
-       END AS stored
-FROM asked LEFT JOIN held USING (saga_id)
+SELECT saga_id::text, now() AS at, cancel_reason FROM held
 """
-"""One row per saga: whether it was stored, now or by an earlier attempt of the same epoch.
+"""Rows of those that are stored.
 
 The saga's row is locked FOR SHARE together with the check of its owner and epoch, so an adoption and an append come
-one after the other: a late commit of an earlier owner cannot slip in behind the adoption.
+one after the other: a late commit of an earlier owner cannot slip in behind the adoption. An entry that is there
+already is this statement's own: it was sent before, over a connection that was lost, and is being committed just now.
 """
+
+STORED = """
+SELECT saga_id::text, clock_timestamp() AS at, cancel_reason
+FROM unnest($1::uuid[], $2::bigint[]) AS asked (saga_id, asked_epoch) JOIN saga USING (saga_id)
+WHERE NOT EXISTS (
+    SELECT FROM unnest($3::uuid[], $4::int[], $5::text[], $6::text[]) AS entry (entry_of, sequence, path, kind)
+    WHERE entry_of = saga_id AND NOT EXISTS (
+        SELECT FROM saga_log AS log
+        WHERE log.saga_id = entry_of AND log.sequence = entry.sequence AND log.epoch = asked_epoch
+          AND (log.kind, log.path) = (entry.kind, entry.path)
+    )
+)
+"""
+"""Rows of those whose entries are in the log, of the same epoch: they were stored by an earlier attempt."""
 
 CANCEL = """
 UPDATE saga SET cancel_reason = $2, not_before = LEAST(not_before, clock_timestamp())
