@@ -113,7 +113,7 @@ chaos: .venv/dev ## Torment the orchestrator's replicas for MINUTES=10; SEED=1 s
 	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/pytest -q -s tests/scenarios/test_orchestrator_faults.py
 
 .PHONY: bench
-bench: .venv/runtime ## Measure what the orchestrator costs: the raw chain against it, side by side; about three minutes
+bench: .venv/runtime ## Measure the orchestrator: against the raw chain, among 100,000 waiting sagas, when killed; five minutes
 	@$(BIN)/python -m benchmarks
 
 .PHONY: lock

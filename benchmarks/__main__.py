@@ -1,5 +1,6 @@
 """`python -m benchmarks`: one run, on a stack of its own."""
 
+import shutil
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import report, waiting
+from benchmarks import failover, report, waiting
 from benchmarks.report import Parameters, Report
 from benchmarks.rounds import clients, compare, warm_up
 from benchmarks.traced import traced
@@ -25,16 +26,19 @@ class Part(Enum):
 
     ORDERS = "orders"
     WAITING = "waiting"
+    FAILOVER = "failover"
 
 
 @app.command()
-def main(
+def main(  # noqa: PLR0913, PLR0917 - an option each
     seconds: Annotated[float, typer.Option(min=0.1, help="How long each round is watched.")] = 5.0,
     rounds: Annotated[int, typer.Option(min=1, help="Pairs of rounds for each concurrency.")] = 3,
     concurrency: Annotated[
         list[int] | None, typer.Option(min=1, help="Orders at a time; may be repeated. 64, 16 and 1 if not given.")
     ] = None,
     sagas: Annotated[int, typer.Option("--waiting", min=1, help="How many sagas wait in the database.")] = 100_000,
+    kills: Annotated[int, typer.Option(min=1, help="How often a replica is killed.")] = 5,
+    size: Annotated[int, typer.Option("--open", min=3, help="Orders in flight when one is killed.")] = 500,
     only: Annotated[Part | None, typer.Option(help="Only this; everything if not given.")] = None,
     data: Annotated[Path, typer.Option(metavar="DIR", help="What was measured is kept in DIR/bench.")] = DEFAULT_DATA,
 ) -> None:
@@ -44,6 +48,8 @@ def main(
         rounds=rounds,
         concurrencies=concurrency or CONCURRENCIES,
         waiting=sagas,
+        kills=kills,
+        open=size,
         only=only and only.value,
     )
     run(_measured(parameters, data / "bench"))
@@ -51,16 +57,26 @@ def main(
 
 async def _measured(asked: Parameters, folder: Path) -> None:
     measured = Report(started_at=datetime.now(UTC), parameters=asked)
-    async with traced(folder / f"stack-{measured.started_at:%Y%m%dT%H%M%S}") as stack, clients(stack) as both:
+    home = folder / f"stack-{measured.started_at:%Y%m%dT%H%M%S}"
+    if asked.only != Part.FAILOVER.value:
+        await _measure_one_replica(measured, home)
+    if asked.only in (None, Part.FAILOVER.value):
+        measured.failover = await failover.measure(home, asked.kills, asked.open, seed=1)
+        shutil.rmtree(home)  # not after an error: its logs tell why
+    path = report.store(measured, folder)
+    report.show(measured)
+    console.print(f"\nEverything, with every sample: {path}", soft_wrap=True)
+
+
+async def _measure_one_replica(measured: Report, home: Path) -> None:
+    asked = measured.parameters
+    async with traced(home) as stack, clients(stack) as both:
         await warm_up(both, max(asked.concurrencies), asked.seconds)
         if asked.only != Part.WAITING.value:
             measured.orders = await compare(both, asked.concurrencies, asked.rounds, asked.seconds)
         if asked.only != Part.ORDERS.value:
             measured.waiting = await waiting.measure(stack, both, asked.seconds, asked.waiting)
         measured.traces = await stack.exports()
-    path = report.store(measured, folder)
-    report.show(measured)
-    console.print(f"\nEverything, with every sample: {path}", soft_wrap=True)
 
 
 if __name__ == "__main__":

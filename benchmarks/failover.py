@@ -1,4 +1,4 @@
-"""`python -m benchmarks.failover`: how long the sagas of a replica stand still when it dies.
+"""How long the sagas of a replica stand still when it dies.
 
 Three replicas, so many orders in flight. One replica is killed, again and again; then one is frozen until its sagas
 are adopted, and goes on as if nothing had been. All times are the database's: from just before the kill to the first
@@ -8,24 +8,19 @@ its commit; the kill is known to the time that sending it takes.
 
 import asyncio
 import random
-import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import Annotated
 
-import typer
 from pydantic import BaseModel
 
 from benchmarks.crowd import crowd
 from benchmarks.evidence import Epochs, Evidence, Resumed
 from benchmarks.victim import Victim
 from cli import books
-from cli.client import DEFAULT_DATA
 from cli.output import console, table
-from cli.running import run
 from cli.stack.layout import Layout
 from cli.stack.local import Plan, Stack, running
 from cli.stack.ports import free_port_base
@@ -237,28 +232,3 @@ def _spread(seconds: Sequence[float], *, complete: bool) -> tuple[str, str]:
     """Median and maximum."""
     longest = f"{seconds[-1]:.2f}" if complete and seconds else f"over {PATIENCE_S:.0f}"
     return (f"{median(seconds):.2f}" if seconds else "", longest)
-
-
-def main(
-    kills: Annotated[int, typer.Option(min=1, help="How often a replica is killed.")] = 20,
-    size: Annotated[int, typer.Option("--open", min=REPLICAS, help="Orders in flight.")] = 500,
-    seed: Annotated[int, typer.Option(help="Who is killed follows from it.")] = 1,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="What was measured is kept in DIR/bench.")] = DEFAULT_DATA,
-) -> None:
-    """Measure how long the sagas of a replica stand still when it dies, and that nothing is lost or done twice."""
-    run(_measured(kills, size, seed, data / "bench"))
-
-
-async def _measured(kills: int, size: int, seed: int, folder: Path) -> None:
-    started_at = datetime.now(UTC)
-    home = folder / f"failover-{started_at:%Y%m%dT%H%M%SZ}"
-    measured = await measure(home, kills, size, seed)
-    show(measured)
-    shutil.rmtree(home)  # not after an error: its logs tell why
-    path = home.with_suffix(".json")
-    path.write_text(measured.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    console.print(f"\nEverything, with every sample: {path}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from benchmarks import failover
 from benchmarks.comparison import ORCHESTRATOR, Comparison, Side, Spread
 from benchmarks.cpu import REST
+from benchmarks.failover import Failover
 from benchmarks.traced import SAMPLED
 from benchmarks.waiting import Waiting
 from cli.output import console, table
@@ -35,6 +37,8 @@ class Parameters(BaseModel):
     rounds: int
     concurrencies: list[int]
     waiting: int
+    kills: int
+    open: int
     only: str | None
     sampled: float = SAMPLED
 
@@ -57,6 +61,7 @@ class Report(BaseModel):
     versions: dict[str, str] = Field(default_factory=_versions)
     orders: list[Comparison] = []
     waiting: Waiting | None = None
+    failover: Failover | None = None
     traces: dict[str, int] = {}
     """What the sink was sent."""
 
@@ -78,6 +83,8 @@ def show(report: Report) -> None:
         _show_cpu(comparison)
     if report.waiting:
         _show_waiting(report.waiting)
+    if report.failover:
+        failover.show(report.failover)
 
 
 def _show_ratios(comparisons: list[Comparison]) -> None:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.system
 async def bench(folder: Path) -> tuple[int | None, str]:
     """The smallest run there is."""
     few = ("--seconds", "1", "--rounds", "1", "--concurrency", "2", "--concurrency", "1", "--waiting", "1000")
+    few += ("--kills", "1", "--open", "30")
     command = (sys.executable, "-m", "benchmarks", *few, "--data", str(folder))
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
     output, _ = await process.communicate()
@@ -42,3 +43,6 @@ async def test_a_run_compares_both_and_keeps_what_it_saw(tmp_path: Path) -> None
     assert report["waiting"]["count"] == 1000
     assert report["waiting"]["among"]["start_seconds"] > 0
     assert report["waiting"]["among"]["round"]["latencies_ms"]
+    failover = report["failover"]
+    assert [len(kill["appended_s"]) > 0 for kill in failover["kills"]] == [True]
+    assert not any(failover[fault] for fault in ("lost", "unsound", "not_once", "unbalanced"))
