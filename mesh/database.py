@@ -96,12 +96,8 @@ class Database:
     @asynccontextmanager
     async def open(cls, url: str, source: str, schema: str) -> "AsyncGenerator[Database]":
         """Connect, waiting for the server as long as it takes, and bring the schema up to date."""
-        pool = await _connect(url)
+        pool = await _connect(url, SCHEMA + schema)
         try:
-            async with pool.acquire() as connection, connection.transaction():
-                # Replicas start together: only one changes the schema at a time.
-                await connection.execute("SELECT pg_advisory_xact_lock(1)")
-                await connection.execute(SCHEMA + schema)
             yield cls(pool, source)
         finally:
             await _close(pool)
@@ -242,15 +238,29 @@ async def _attempt(work: Work[Response], transaction: Transaction) -> Response |
         return refusal
 
 
-async def _connect(url: str) -> asyncpg.Pool:
+async def _connect(url: str, schema: str) -> asyncpg.Pool:
     while True:
+        pool = asyncpg.create_pool(
+            url, min_size=1, max_size=POOL_SIZE, command_timeout=30, timeout=5, init=_prepare, reset=_keep
+        )
         try:
-            return await asyncpg.create_pool(
-                url, min_size=1, max_size=POOL_SIZE, command_timeout=30, timeout=5, init=_prepare, reset=_keep
-            )
+            await _bring_up_to_date(await pool, schema)
         except OUTAGES as error:
             log.warning("database_unreachable", error=repr(error))
+            pool.terminate()
             await asyncio.sleep(0.2)
+        except BaseException:
+            pool.terminate()
+            raise
+        else:
+            return pool
+
+
+async def _bring_up_to_date(pool: asyncpg.Pool, schema: str) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        # Replicas start together: only one changes the schema at a time.
+        await connection.execute("SELECT pg_advisory_xact_lock(1)")
+        await connection.execute(schema)
 
 
 async def _prepare(connection: Any) -> None:

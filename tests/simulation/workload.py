@@ -65,11 +65,11 @@ def drawn(chance: random.Random) -> Iterator[Wish]:
         saga = chance.choice(WORKFLOWS)
         saga_id = f"saga-{number}"
         cancels_s = chance.uniform(0.0, CANCELS_S) if chance.random() < CANCELLED else None
-        refused = frozenset((saga_id, path) for path in _refusable(saga) if chance.random() < REFUSED)
+        refused = frozenset((saga_id, path) for path in refusable(saga) if chance.random() < REFUSED)
         yield Wish(saga, saga_id, chance.uniform(0.0, STARTS_S), cancels_s, refused)
 
 
-def _refusable(saga: AnySaga) -> Iterator[str]:
+def refusable(saga: AnySaga) -> Iterator[str]:
     """The paths of steps that may be refused: one after the pivot would be tried without end."""
     past_pivot = False
     for step in saga.steps:
