@@ -43,7 +43,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Facts(Generic[I]):
+class Known(Generic[I]):
     """All that a request may be built from."""
 
     input: I
@@ -68,9 +68,9 @@ class Step(Generic[I, A_co]):
     method: str
     """`package.Service/Method`"""
     answer: type[A_co]
-    request: Callable[[Facts[I]], Message]
+    request: Callable[[Known[I]], Message]
     """Pure; leaves `request_id` to the engine."""
-    undo: Callable[[Facts[I]], Message] | None = None
+    undo: Callable[[Known[I]], Message] | None = None
     """Builds the request of the method that the contract of `method` names as its undo."""
     pivot: bool = False
     """Once it has happened the saga only goes forward. Its undo is the gate: it is refused if it has happened."""
@@ -87,15 +87,15 @@ class Step(Generic[I, A_co]):
         """The contract of the method's undo. Raises LookupError if it has none."""
         return contract.method(self.does.undo or "")
 
-    def do_request(self, facts: Facts[I], request_id: str) -> Message:
+    def do_request(self, known: Known[I], request_id: str) -> Message:
         """The request that does the step."""
-        return _complete(self.request(facts), self.does, request_id)
+        return _complete(self.request(known), self.does, request_id)
 
-    def undo_request(self, facts: Facts[I], request_id: str) -> Message:
+    def undo_request(self, known: Known[I], request_id: str) -> Message:
         """The request that takes the step back."""
         if self.undo is None:
             raise TypeError(f"step {self.name} has no undo")
-        return _complete(self.undo(facts), self.undoes, request_id)
+        return _complete(self.undo(known), self.undoes, request_id)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def _prepared(run: Run, action: Do | Undo) -> tuple[Call, str]:
     step, attempt = action.step, run.attempts[action.path]
     name = f"{run.saga_id}/{action.run}/{action.path}"
     if isinstance(action, Do):
-        request = step.do_request(run.facts, f"{name}/do")
+        request = step.do_request(run.known, f"{name}/do")
         return Call(step.does, request, run.saga_id, action.path, attempt, run.epoch), "step"
-    request = step.undo_request(run.facts, f"{name}/undo")
+    request = step.undo_request(run.known, f"{name}/undo")
     return Call(step.undoes, request, run.saga_id, action.path, attempt, run.epoch), "undo"

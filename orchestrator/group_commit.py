@@ -81,6 +81,7 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _serve(self, connection: Connection) -> None:
         try:
+            # A plan is kept although the tables grow: it must suit a table that is large, also while it is not.
             await connection.execute("SET enable_seqscan = off; SET enable_mergejoin = off")
             planned_at = asyncio.get_running_loop().time()
             while True:

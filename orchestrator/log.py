@@ -1,7 +1,7 @@
 """The log is the truth: entries are folded, one by one, into a position, which says what is next.
 
-Everything here is pure. Each entry is legal in one situation only; anything else raises IllegalLog, because a log
-that makes no sense must stop the saga before it does harm.
+Everything here is pure. An entry that makes no sense where it stands raises IllegalLog, because such a log must stop
+the saga before it does harm.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -58,6 +58,7 @@ class Entry:
 
     sequence: int
     run: int
+    """Which run of the path: 1, until something can run again."""
     path: str
     kind: Kind
     payload: bytes = b""
@@ -199,16 +200,15 @@ def advance(position: Position, entry: Entry) -> Position:
     if action is None or entry.sequence != position.sequence + 1:
         where = f"number {entry.sequence} where next are {position.sequence + 1} and {position.next}"
         raise IllegalLog(f"{entry.kind.name} {entry.path} run {entry.run} as {where}")
-    changes = _LEGAL[entry.kind][2](position, action, entry)
-    return replace(position, sequence=entry.sequence, **changes)
+    return replace(position, sequence=entry.sequence, **_changes(position, action, entry))
 
 
 def _meant(position: Position, entry: Entry) -> Any:
-    """The action that the entry is about, if it is one that the entry may be about."""
+    """What the entry is about, if it may be: an action that is next, or the saga, which is going on."""
     if entry.kind is Kind.CANCELLED:
-        return position.next[0] if position.cancellable else None
+        return position.saga if position.cancellable else None
     if entry.kind is Kind.ADOPTED:
-        return position.next[0] if position.sequence > 0 and not position.ended else None
+        return position.saga if position.sequence > 0 and not position.ended else None
     wanted, announced, _ = _LEGAL[entry.kind]
     for action in position.next:
         if isinstance(action, wanted) and (action.path, action.run) == (entry.path, entry.run):
@@ -217,6 +217,12 @@ def _meant(position: Position, entry: Entry) -> Any:
 
 
 Changes: TypeAlias = dict[str, Any]
+
+
+def _changes(position: Position, action: Any, entry: Entry) -> Changes:
+    if entry.kind is Kind.CANCELLED:
+        return {"failure": _failure(Cause.CANCELLED, entry)}
+    return {} if entry.kind is Kind.ADOPTED else _LEGAL[entry.kind][2](position, action, entry)
 
 
 def _started(_position: Position, _action: Begin, _entry: Entry) -> Changes:
@@ -264,14 +270,6 @@ def _sleep_ended(position: Position, action: Rest, _entry: Entry) -> Changes:
     return {"done": position.done | {action.sleep.name}}
 
 
-def _cancelled(_position: Position, _action: Do | Rest, entry: Entry) -> Changes:
-    return {"failure": _failure(Cause.CANCELLED, entry)}
-
-
-def _adopted(_position: Position, _action: Action, _entry: Entry) -> Changes:
-    return {}
-
-
 def _undo_announced(position: Position, action: Undo, entry: Entry) -> Changes:
     return {"undos_begun": {**position.undos_begun, action.step.name: entry.at}}
 
@@ -304,7 +302,7 @@ def _failure(cause: Cause, entry: Entry) -> Failure:
     return Failure(cause, entry.path, entry.reason, entry.message)
 
 
-_LEGAL: dict[Kind, tuple[type[Action] | tuple[type[Action], ...], bool, Callable[[Position, Any, Entry], Changes]]] = {
+_LEGAL: dict[Kind, tuple[type[Action], bool, Callable[[Position, Any, Entry], Changes]]] = {
     # kind: which action it is about, whether that is announced by then, what it changes
     Kind.STARTED: (Begin, False, _started),
     Kind.STEP_STARTED: (Do, False, _step_announced),
@@ -313,8 +311,6 @@ _LEGAL: dict[Kind, tuple[type[Action] | tuple[type[Action], ...], bool, Callable
     Kind.STEP_UNKNOWN: (Do, True, _step_unknown),
     Kind.SLEEP_STARTED: (Rest, False, _sleep_announced),
     Kind.SLEEP_ENDED: (Rest, True, _sleep_ended),
-    Kind.CANCELLED: ((Do, Rest), True, _cancelled),
-    Kind.ADOPTED: ((Do, Rest, Undo, End), False, _adopted),
     Kind.UNDO_STARTED: (Undo, False, _undo_announced),
     Kind.UNDO_SUCCEEDED: (Undo, True, _undo_succeeded),
     Kind.PIVOT_HELD: (Undo, True, _pivot_held),

@@ -108,7 +108,7 @@ class MemoryStore:
             state=append.state,
             owner=None if append.state in FINAL or parked else record.owner,
             attempts=0 if parked else record.attempts,
-            updated_at=now,
+            updated_at=now if append.entries else record.updated_at,
         )
         return Appended(now, record.cancel_reason)
 
@@ -116,7 +116,8 @@ class MemoryStore:
         """See SagaStore."""
         row = self._tables.rows.get(saga_id)
         if row is not None and row.record.state not in FINAL and row.record.cancel_reason is None:
-            self._change(row, not_before=min(row.not_before, self._tables.clock.now()), cancel_reason=reason)
+            now = row.not_before if row.record.quarantined else min(row.not_before, self._tables.clock.now())
+            self._change(row, not_before=now, cancel_reason=reason)
         return await self.get(saga_id)
 
     async def resume(self, saga_id: str) -> Record | None:
@@ -151,8 +152,8 @@ class MemoryStore:
 
     async def put_down(self, saga_id: str, epoch: int, seconds: float) -> None:
         """See SagaStore."""
-        row = self._tables.rows[saga_id]
-        if (row.record.owner, row.record.epoch) == (self.replica_id, epoch):
+        row = self._tables.rows.get(saga_id)
+        if row is not None and (row.record.owner, row.record.epoch) == (self.replica_id, epoch):
             self._change(row, not_before=self._tables.clock.now() + seconds, owner=None)
 
     async def renew(self) -> None:
@@ -185,9 +186,10 @@ class MemoryStore:
             epoch=record.epoch + 1,
             attempts=attempts,
             quarantined=quarantined,
+            adopted_from=former,
             read_at=self._tables.now(),
         )
-        return replace(self._tables.rows[record.saga_id].record, adopted_from=former)
+        return self._tables.rows[record.saga_id].record
 
     def _change(self, row: Row, not_before: float, **changes: object) -> None:
         record = replace(row.record, **changes)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.log import Action, Begin, Do, End, Entry, Kind, Position, Rest, Undo, advance
+from orchestrator.log import Action, Do, End, Entry, Kind, Position, Rest, Undo, advance
 from orchestrator.saga import AnySaga
 
 
@@ -88,7 +88,6 @@ def _intents(position: Position) -> list[Outcome]:
 
 
 _INTENTS: dict[type[Action], Kind] = {
-    Begin: Kind.STARTED,
     Do: Kind.STEP_STARTED,
     Rest: Kind.SLEEP_STARTED,
     Undo: Kind.UNDO_STARTED,

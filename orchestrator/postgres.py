@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from importlib import resources
 from typing import Self
 
@@ -99,9 +98,8 @@ class PostgresStore:
         async with self._database.connection() as connection:
             limits = (limit, LEASE_S, QUARANTINE_AFTER, UNSPACED)
             rows = await connection.fetch(statements.CLAIM, self.replica_id, self._versions, *limits)
-            former = {row["saga_id"]: row["former"] for row in rows if not row["quarantined"]}
-            found = records(await connection.fetch(statements.READ, list(former))) if former else []
-        return [replace(record, adopted_from=former[record.saga_id]) for record in found]
+            claimed = [row["saga_id"] for row in rows if not row["quarantined"]]
+            return records(await connection.fetch(statements.READ, claimed)) if claimed else []
 
     async def owned(self) -> Sequence[str]:
         """See SagaStore."""

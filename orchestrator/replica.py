@@ -72,7 +72,7 @@ class Replica:
         self._clock = clock
         self._pace = pace or Pace()
         self._runs: dict[str, Run | None] = {}
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # a set that keeps its order, for the simulation
         self._draining = asyncio.Event()
         self._something_due = asyncio.Event()
         self._unsure = False

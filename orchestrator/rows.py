@@ -81,6 +81,7 @@ def record(row: asyncpg.Record, updated_at: datetime, entries: tuple[Entry, ...]
         updated_at=updated_at,
         read_at=row["read_at"],
         entries=entries,
+        adopted_from=row["former"],
     )
 
 

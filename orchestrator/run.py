@@ -7,7 +7,7 @@ from datetime import datetime
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
-from orchestrator.blocks import Facts
+from orchestrator.blocks import Known
 from orchestrator.branches import Branches
 from orchestrator.log import Position, fold
 from orchestrator.saga import AnySaga
@@ -23,7 +23,8 @@ class Run:
         self.saga_id = record.saga_id
         self.epoch = record.epoch
         self.position: Position = fold(saga, record.entries)
-        self.adopted_from = record.adopted_from
+        self.adopted_from = record.adopted_from if record.entries[-1].epoch < record.epoch else None
+        """Set as long as the log does not tell of it."""
         self.cancel_reason = record.cancel_reason
         self.attempts = Counter[str]()
         """By path."""
@@ -38,9 +39,9 @@ class Run:
         self.heard(record.read_at, now)
 
     @property
-    def facts(self) -> Facts[Message]:
+    def known(self) -> Known[Message]:
         """What the next request may be built from."""
-        return Facts(self._input, self.position.answers, self.position.failure)
+        return Known(self._input, self.position.answers, self.position.failure)
 
     @property
     def over(self) -> bool:

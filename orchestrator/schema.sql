@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS saga (
     state         text NOT NULL,
     owner         uuid,                        -- the replica that runs it; nobody runs one that waits or has ended
     epoch         bigint NOT NULL,             -- raised at each change of owner
+    former        uuid,                        -- whom it was adopted from, when it was last taken up
     not_before    timestamptz NOT NULL DEFAULT clock_timestamp(),  -- nobody takes it up earlier; infinity: quarantined
     attempts      integer NOT NULL,            -- how often it was taken up since it last got on, or was put down in order
     claimed_at    integer NOT NULL,            -- it has got on since it was taken up where the log is longer

@@ -1,6 +1,6 @@
 """The SQL of the PostgreSQL store.
 
-`state IN ('RUNNING', 'UNWINDING', 'STUCK')` is spelt out, because that is how the index `saga_open` is found.
+`state IN ('RUNNING', 'UNWINDING', 'STUCK')` is spelt out, because that is how the index `saga_waiting` is found.
 """
 
 START = """
@@ -79,7 +79,9 @@ WHERE NOT EXISTS (
 """Rows of those whose entries are in the log, of the same epoch: they were stored by an earlier attempt."""
 
 CANCEL = """
-UPDATE saga SET cancel_reason = $2, not_before = LEAST(not_before, clock_timestamp())
+UPDATE saga
+SET cancel_reason = $2,
+    not_before = CASE WHEN not_before = 'infinity' THEN not_before ELSE LEAST(not_before, clock_timestamp()) END
 WHERE saga_id = $1 AND cancel_reason IS NULL AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
 """
 
@@ -114,8 +116,9 @@ WITH gone AS (
         LIMIT $3
         FOR UPDATE SKIP LOCKED
     ) AS first
+    LIMIT $3
 ), counted AS (
-    SELECT saga_id, former, last.sequence, CASE WHEN last.sequence > claimed_at THEN 1 ELSE attempts + 1 END AS attempts
+    SELECT saga_id, found.former, last.sequence, CASE WHEN last.sequence > claimed_at THEN 1 ELSE attempts + 1 END AS attempts
     FROM (TABLE orphan UNION ALL TABLE due) AS found
     JOIN saga USING (saga_id),
     LATERAL (SELECT max(sequence) AS sequence FROM saga_log WHERE saga_log.saga_id = saga.saga_id) AS last
@@ -124,6 +127,7 @@ UPDATE saga
 SET owner = CASE WHEN counted.attempts <= $5 THEN $1::uuid END,
     epoch = epoch + 1,
     attempts = counted.attempts,
+    former = counted.former,
     claimed_at = counted.sequence + CASE WHEN counted.former IS NULL THEN 0 ELSE 1 END,
     not_before = CASE
         WHEN counted.attempts > $5 THEN 'infinity'
@@ -131,9 +135,9 @@ SET owner = CASE WHEN counted.attempts <= $5 THEN $1::uuid END,
         ELSE clock_timestamp()
     END
 FROM counted WHERE saga.saga_id = counted.saga_id
-RETURNING saga.saga_id::text, saga.owner IS NULL AS quarantined, counted.former::text AS former
+RETURNING saga.saga_id::text, saga.owner IS NULL AS quarantined
 """
-"""Sagas that wait are not even looked at: `now()`, and not `clock_timestamp()`, is what an index can be searched by, and
+"""Sagas that wait are not even looked at: `now()`, not `clock_timestamp()`, is what an index can be searched by, and
 with the order that the index has, no statistics make it look cheaper to read the whole table.
 
 That a saga was adopted will be an entry of its log, but none that shows that it gets on: it is counted in.
@@ -176,7 +180,8 @@ UPDATE saga SET owner = NULL, not_before = clock_timestamp(), attempts = 0 WHERE
 """
 
 _RECORD = """
-SELECT saga.saga_id::text, workflow, version, input, trace_context, state, owner::text, saga.epoch AS saga_epoch,
+SELECT saga.saga_id::text, workflow, version, input, trace_context, state, owner::text, former::text,
+       saga.epoch AS saga_epoch,
        attempts, not_before = 'infinity' AS quarantined, cancel_reason, created_at, clock_timestamp() AS read_at
 """
 

@@ -51,7 +51,7 @@ class Record:
     """What the store's clock said when this was read."""
     entries: tuple[Entry, ...]
     adopted_from: str | None = None
-    """Of what was just claimed: its former owner, which is gone."""
+    """The owner before this one, if it was gone when this one took the saga up."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Conflict(Exception):
 class SagaStore(Protocol):
     """The store as one incarnation of a replica uses it.
 
-    Appends wait as long as the database is away. The other methods raise `mesh.errors.Outage` if it is.
+    Starts and appends wait as long as the database is away. The other methods raise `mesh.errors.Outage` if it is.
     """
 
     replica_id: str
@@ -119,12 +119,13 @@ class SagaStore(Protocol):
     async def append(self, append: Append) -> Appended:
         """The entries are stored, once however often this is repeated, and the state is the new one.
 
-        Raises Fenced, with nothing stored.
+        Raises Fenced, with nothing stored. One without entries has nothing that could be fenced, and is let pass.
         """
         ...
 
     async def cancel(self, saga_id: str, reason: str) -> Record | None:
-        """Each later append returns the reason; the first one stays. A saga that waits is to be taken up at once.
+        """Each later append returns the reason; the first one stays. A saga that waits is to be taken up at once,
+        one in quarantine stays there.
 
         Changes nothing if the saga has ended. Returns the saga, None if there is none.
         """

@@ -1,4 +1,4 @@
-"""A participant as a replica sees it: how many calls it can take at once, and whether it is well."""
+"""A concurrency limiter for each participant: how many calls it can take at once, and whether it is well."""
 
 import asyncio
 from collections import deque

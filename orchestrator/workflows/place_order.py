@@ -9,10 +9,10 @@ from shop.shipping.v1 import shipping_service_pb2 as shipping
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
 from mesh.identity import derived_id
-from orchestrator.blocks import Cause, Facts, Step
+from orchestrator.blocks import Cause, Known, Step
 from orchestrator.saga import Saga
 
-Order = Facts[PlaceOrder]
+Order = Known[PlaceOrder]
 
 REASONS = {
     "reserve_stock": order_pb2.CANCEL_REASON_OUT_OF_STOCK,

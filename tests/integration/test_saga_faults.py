@@ -53,6 +53,9 @@ class World:
     def __post_init__(self) -> None:
         self.services = {name: Service(self, self.refused) for name in SERVICES}  # type: ignore[arg-type]
 
+    def serves(self, call: Call) -> None:
+        """Whoever it listens to."""
+
     def happens(self, verb: str, call: Call) -> None:
         effects = self.effects.setdefault(call.saga_id, [])
         assert (verb, call.path) not in effects, f"{verb} {call.saga_id}/{call.path} happens twice"

@@ -106,38 +106,3 @@ async def test_a_lease_that_is_renewed_while_it_is_taken_away_gives_nothing_back
     with pytest.raises(Fenced):
         await overlap.zombie.append(third(overlap.saga))
     await overlap.heir.append(third(overlap.saga, epoch=2))
-
-
-async def test_many_zombies_and_heirs_at_once_write_each_log_in_one_line(foundations: Foundations) -> None:
-    """Each of many rounds, all that think they own the saga append the next entry at the same time."""
-    async with AsyncExitStack() as stack:
-        stores = InPostgres(await foundations.database(), stack)
-        replicas = [await stores.replica() for _ in range(3)]
-        sagas = [new_saga() for _ in range(20)]
-        owners = {saga.saga_id: [(replicas[0], 1)] for saga in sagas}
-        for saga in sagas:
-            await replicas[0].start(saga)
-        for heir, before in ((replicas[1], replicas[0]), (replicas[2], replicas[1])):
-            await stores.expire(before)
-            claim = asyncio.ensure_future(_claimed(heir, len(sagas)))
-            appends = [
-                owner.append(third(saga, epoch=epoch)) for saga in sagas for owner, epoch in owners[saga.saga_id]
-            ]
-            await asyncio.gather(*appends, return_exceptions=True)
-            for record in await claim:
-                owners[record.saga_id].append((heir, record.epoch))
-
-        for saga in sagas:
-            record = await replicas[2].get(saga.saga_id)
-            assert record is not None
-            epochs = [entry.epoch for entry in record.entries]
-            assert epochs == sorted(epochs)
-            assert [entry.sequence for entry in record.entries] == list(range(1, len(epochs) + 1))
-            assert record.owner == replicas[2].replica_id
-
-
-async def _claimed(heir: Any, count: int) -> list[Any]:
-    found: list[Any] = []
-    while len(found) < count:  # those that are just written to are left for the next look
-        found += await heir.claim(count)
-    return found

@@ -9,9 +9,9 @@ from unittest.mock import patch
 from orchestrator import engine, log
 from orchestrator.caller import Call
 from orchestrator.log import FINAL, Do, Entry, Kind, Position, Undo
-from orchestrator.memory import Row
+from orchestrator.memory import MemoryStore, Row
 from orchestrator.run import Run
-from orchestrator.store import Append, Appended
+from orchestrator.store import Append, Appended, Record
 from tests.simulation.participants import Service
 from tests.simulation.store import WatchedStore
 
@@ -52,6 +52,13 @@ class GreedyStore(WatchedStore):
         return row.record.owner != self.replica_id and _is_open_and_due(self, row)
 
 
+class UnnoticedGreedyStore(GreedyStore):
+    """And nobody minds."""
+
+    def _claimed(self, row: Row) -> Record:
+        return MemoryStore._claimed(self, row)
+
+
 def _is_open_and_due(store: WatchedStore, row: Row) -> bool:
     return row.record.state not in FINAL and row.not_before <= store.tables.clock.now()
 
@@ -87,16 +94,19 @@ def skipped_undos() -> Generator[None]:
 class Bug:
     """What is different in a world with this bug."""
 
+    finding: str
+    """Part of what is said of it."""
     store: type[WatchedStore] = WatchedStore
     service: type[Service] = Service
     planted: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-NONE = Bug()
+NONE = Bug("")
 BUGS = {
-    "no_fence": Bug(store=UnfencedStore, service=UnfencedService),
-    "fresh_request_id": Bug(planted=fresh_request_ids),
-    "undo_skipped": Bug(planted=skipped_undos),
-    "local_lease_clock": Bug(store=LocalClockStore),
-    "adopts_the_living": Bug(store=GreedyStore),
+    "no_fence": Bug("writes", store=UnfencedStore),
+    "no_fence_at_participants": Bug("serves", service=UnfencedService),
+    "fresh_request_id": Bug("happens a second time", planted=fresh_request_ids),
+    "undo_skipped": Bug("UNWOUND by undoing", planted=skipped_undos),
+    "local_lease_clock": Bug("which is alive", store=LocalClockStore),
+    "adopts_the_living": Bug("which is alive", store=GreedyStore),
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestrator.caller import Call
-from orchestrator.log import FINAL
+from orchestrator.log import FINAL, Kind
 from orchestrator.memory import MemoryTables, Row
 from orchestrator.store import LEASE_S, Append, Record
 from tests.simulation.clock import ProcessClock
@@ -32,7 +32,9 @@ class Watch:
     must_unwind: set[str] = field(default_factory=set[str])
     """Sagas that were cancelled before anybody meant to do their pivot."""
     _heard: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    """For which epoch of a saga a service has last done something."""
+    """The highest epoch of a saga that each service has served."""
+    _taken_over: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    """Sagas, and the epochs in which they were taken from an owner."""
     _free_since: dict[str, float] = field(default_factory=dict[str, float])
 
     def started(self, replica_id: str, record: Record) -> None:
@@ -46,6 +48,10 @@ class Watch:
         entries = ", ".join(f"{entry.sequence} {entry.kind.name} {entry.path}" for entry in append.entries)
         parked = "" if append.park_s is None else f" parked for {append.park_s:.3f} s"
         self.history.note(STORE, f"append {append.saga_id} epoch {append.epoch}: {entries}{parked}")
+        first = append.entries[0] if append.entries else None
+        takes_over = (append.saga_id, append.epoch) in self._taken_over and before.entries[-1].epoch < append.epoch
+        if first is not None and takes_over and first.kind is not Kind.ADOPTED:
+            self.history.violated(f"{append.saga_id} was taken over, and {first.kind.name} is the first to tell of it")
         stale = [entry for entry in append.entries if entry.epoch != before.epoch]
         if stale:
             self.history.violated(f"{append.saga_id} is in epoch {before.epoch}, and epoch {stale[0].epoch} writes")
@@ -64,6 +70,8 @@ class Watch:
     def adopted(self, replica_id: str, before: Record) -> None:
         """A saga is never taken from an owner that is alive."""
         self.history.note(STORE, f"claim {before.saga_id} of {before.owner} by {replica_id}: epoch {before.epoch + 1}")
+        if before.owner is not None:
+            self._taken_over.add((before.saga_id, before.epoch + 1))
         if before.owner is not None and self.is_alive(before.owner) and self._lease_left(before.owner) > 0:
             self.history.violated(f"{replica_id} adopted {before.saga_id} from {before.owner}, which is alive")
 
@@ -74,8 +82,18 @@ class Watch:
         if self._lease_left(replica_id) <= 0 and not unaware:
             self.history.violated(f"{replica_id} begins {call.saga_id}/{call.path} while its lease is over")
 
+    def serves(self, call: Call) -> None:
+        """A service that has heard a later owner does not listen to an earlier one."""
+        heard = call.saga_id, call.method.service
+        if call.epoch < self._heard.get(heard, 0):
+            self.history.violated(
+                f"{call.method.service} serves {call.saga_id}/{call.path} of epoch {call.epoch} "
+                f"after epoch {self._heard[heard]}"
+            )
+        self._heard[heard] = max(call.epoch, self._heard.get(heard, 0))
+
     def happens(self, verb: str, call: Call) -> None:
-        """Each effect happens once, not after the saga's end, and not for an owner after a later one's."""
+        """Each effect happens once, and not after the saga's end."""
         saga_id, effect = call.saga_id, (verb, call.path)
         self.history.note(call.method.service, f"{verb} {saga_id}/{call.path} in epoch {call.epoch}")
         effects = self.effects.setdefault(saga_id, [])
@@ -85,12 +103,6 @@ class Watch:
         row = self.tables.rows.get(saga_id)
         if row is None or row.record.state in FINAL:
             self.history.violated(f"{verb} {saga_id}/{call.path} happens, but the saga is over")
-        heard = saga_id, call.method.service
-        if call.epoch < self._heard.get(heard, 0):
-            self.history.violated(
-                f"{verb} {saga_id}/{call.path} of epoch {call.epoch} after epoch {self._heard[heard]}"
-            )
-        self._heard[heard] = call.epoch
 
     def look_for_orphans(self) -> None:
         """Where nothing is wrong, whatever is nobody's is soon taken up."""

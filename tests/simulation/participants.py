@@ -32,6 +32,7 @@ class Service:
     def serve(self, step: AnyStep, call: Call) -> bytes:
         """Answer a call. Raises Refused or StaleEpoch."""
         self.fence(call)
+        self.watch.serves(call)
         request_id = str(cast(Any, call.request).request_id)
         if request_id not in self.answers:
             decide = self._do if call.method.path == step.does.path else self._undo

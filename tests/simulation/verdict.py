@@ -7,7 +7,6 @@ from orchestrator.blocks import Sleep, Step
 from orchestrator.log import FINAL, IllegalLog, Kind, State, fold
 from orchestrator.saga import AnySaga
 from orchestrator.store import Record
-from tests.simulation.clock import DRIFT
 from tests.simulation.invariants import Effect
 
 
@@ -45,7 +44,7 @@ def _sleep_faults(saga: AnySaga, record: Record) -> Iterator[str]:
         began, ended = times.get((Kind.SLEEP_STARTED, path)), times.get((Kind.SLEEP_ENDED, path))
         if isinstance(leaf, Sleep) and began and ended:
             slept_s = (ended - began).total_seconds()
-            if slept_s < leaf.seconds * (1 - DRIFT):
+            if slept_s < leaf.seconds:
                 yield f"slept {slept_s:.3f} s instead of {leaf.seconds} s at {path}"
 
 

@@ -8,7 +8,7 @@ import pytest
 from shop.inventory.v1 import inventory_service_pb2 as inventory
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
-from orchestrator.blocks import Block, Facts, Parallel, Sleep, Step
+from orchestrator.blocks import Block, Known, Parallel, Sleep, Step
 from orchestrator.log import Do, Entry, IllegalLog, Kind, Position, Rest, State, Undo, advance, fold
 from orchestrator.saga import BadSaga, Saga
 from orchestrator.workflows.place_order import (
@@ -28,7 +28,7 @@ def with_step(change: Callable[[Step[Any, Any]], Step[Any, Any]]) -> Callable[[]
     return lambda: saga(change(RESERVE_STOCK), CREATE_SHIPMENT)
 
 
-def first(facts: Facts[PlaceOrder]) -> inventory.ReserveStockRequest:
+def first(known: Known[PlaceOrder]) -> inventory.ReserveStockRequest:
     return inventory.ReserveStockRequest()
 
 

@@ -6,7 +6,7 @@ from shop.payment.v1 import payment_service_pb2 as payment
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
 from orchestrator import workflows
-from orchestrator.blocks import Block, Facts, Parallel, Sequence, Sleep, leaves
+from orchestrator.blocks import Block, Known, Parallel, Sequence, Sleep, leaves
 from orchestrator.saga import AnySaga, Saga
 from orchestrator.workflows.place_order import (
     COMPLETE_ORDER,
@@ -18,7 +18,7 @@ from orchestrator.workflows.place_order import (
 )
 
 
-def charge(order: Facts[PlaceOrder]) -> payment.ProcessPaymentRequest:
+def charge(order: Known[PlaceOrder]) -> payment.ProcessPaymentRequest:
     return payment.ProcessPaymentRequest(payment_id="p", order_id=order.input.order_id)
 
 
