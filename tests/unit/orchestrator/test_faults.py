@@ -2,33 +2,23 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
 from orchestrator.blocks import AnyStep
 from orchestrator.caller import StaleEpoch
-from orchestrator.log import FINAL, Kind, State
+from orchestrator.log import FINAL, Kind, State, fold
 from orchestrator.saga import AnySaga
 from orchestrator.store import Fenced
 from tests.unit.orchestrator.workflows import WORKFLOWS, in_order
 from tests.unit.orchestrator.world import Interruption, Participants, World, outcome_is_consistent
 
 STEPS = [(saga, step) for saga in WORKFLOWS for step in saga.steps]
-MOST_APPENDS = 24
-MOMENTS = [(when, n) for n in range(1, MOST_APPENDS + 1) for when in ("before", "after")]
-
-
-def at(moment: tuple[str, int]) -> Interruption:
-    when, n = moment
-    return Interruption(**{when: n})
-
-
-def moment_id(moment: tuple[str, int]) -> str:
-    return f"{moment[0]}-{moment[1]}"
 
 
 def step_id(value: object) -> str:
-    return getattr(value, "name", str(value))
+    return getattr(value, "name", "-".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 def after_pivot(saga: AnySaga, step: AnyStep) -> bool:
@@ -41,6 +31,32 @@ REFUSABLE = [(saga, step) for saga, step in STEPS if step.optional or not after_
 GATED = [(saga, step) for saga, step in STEPS if not after_pivot(saga, step)]
 """Steps whose outcome may stay unknown: their undo, or the gate, settles it."""
 UNDOABLE = [(saga, step) for saga, step in GATED if not step.pivot]
+
+
+Moment = tuple[str, int]
+"""Before or after which append."""
+
+
+def at(moment: Moment) -> Interruption:
+    when, number = moment
+    return Interruption(**{when: number})
+
+
+def moments(saga: AnySaga, **how: str) -> list[Moment]:
+    """Before and after each append of a saga that nothing interrupts."""
+    world = World(saga, Participants(saga, **how))
+    asyncio.run(world.finish())
+    return [(when, number) for number in range(1, world.interruption.appends + 1) for when in ("before", "after")]
+
+
+SMOOTH = [(saga, moment) for saga in WORKFLOWS for moment in moments(saga)]
+REFUSED = [(saga, step, moment) for saga, step in REFUSABLE for moment in moments(saga, refuses=step.name)]
+UNKNOWN = [
+    (saga, step, how, moment)
+    for saga, step in UNDOABLE
+    for how in ("loses", "misses")
+    for moment in moments(saga, **{how: step.name})
+]
 
 
 def done(world: World) -> list[str]:
@@ -105,51 +121,51 @@ async def test_an_unknown_outcome_is_settled_by_the_undo_of_the_same_step(
     assert [entry.path for entry in unknown] == [saga.paths[step.name]]
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=moment_id)
-@pytest.mark.parametrize("saga", WORKFLOWS, ids=step_id)
-async def test_a_crash_around_any_append_loses_and_doubles_nothing(saga: AnySaga, moment: tuple[str, int]) -> None:
+@pytest.mark.parametrize(("saga", "moment"), SMOOTH, ids=step_id)
+async def test_a_crash_around_any_append_loses_and_doubles_nothing(saga: AnySaga, moment: Moment) -> None:
     world = World(saga, Participants(saga), at(moment))
 
     record = await world.finish()
 
+    assert world.interruption.struck
     assert record.state is State.SUCCEEDED
     assert everything_is_done_once(world)
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=moment_id)
-@pytest.mark.parametrize(("saga", "step"), REFUSABLE, ids=step_id)
+@pytest.mark.parametrize(("saga", "step", "moment"), REFUSED, ids=step_id)
 async def test_a_crash_while_unwinding_from_a_refusal_leaves_nothing(
-    saga: AnySaga, step: AnyStep, moment: tuple[str, int]
+    saga: AnySaga, step: AnyStep, moment: Moment
 ) -> None:
     world = World(saga, Participants(saga, refuses=step.name), at(moment))
 
     record = await world.finish()
 
+    assert world.interruption.struck
     assert record.state is (State.SUCCEEDED if step.optional else State.UNWOUND)
     assert outcome_is_consistent(world, record)
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=moment_id)
-@pytest.mark.parametrize(("saga", "step"), UNDOABLE, ids=step_id)
-@pytest.mark.parametrize("how", ["loses", "misses"])
+@pytest.mark.parametrize(("saga", "step", "how", "moment"), UNKNOWN, ids=step_id)
 async def test_a_crash_around_an_unknown_outcome_leaves_all_or_nothing(
-    saga: AnySaga, step: AnyStep, how: str, moment: tuple[str, int]
+    saga: AnySaga, step: AnyStep, how: str, moment: Moment
 ) -> None:
     world = World(saga, Participants(saga, **{how: step.name}), at(moment))
 
     record = await world.finish()
 
+    assert world.interruption.struck
     assert record.state is State.UNWOUND
     assert outcome_is_consistent(world, record)
 
 
-@pytest.mark.parametrize("moment", MOMENTS, ids=moment_id)
-@pytest.mark.parametrize("refuses", [False, True])
-@pytest.mark.parametrize("saga", WORKFLOWS, ids=step_id)
+@pytest.mark.parametrize(
+    ("saga", "refused", "moment"),
+    [(saga, "", moment) for saga, moment in SMOOTH] + [(saga, step.name, moment) for saga, step, moment in REFUSED],
+    ids=step_id,
+)
 async def test_a_zombie_that_wakes_up_after_its_saga_was_adopted_changes_nothing(
-    saga: AnySaga, refuses: bool, moment: tuple[str, int]
+    saga: AnySaga, refused: str, moment: Moment
 ) -> None:
-    refused = next(step.name for step in saga.steps if step.pivot) if refuses else ""
     world = World(saga, Participants(saga, refuses=refused), at(moment))
     woken = world.interruption.frozen = asyncio.Event()
     await world.begin()
@@ -171,16 +187,26 @@ async def test_a_zombie_that_wakes_up_after_its_saga_was_adopted_changes_nothing
     assert world.participants.effects == effects
 
 
-@pytest.mark.parametrize("length", range(2, MOST_APPENDS))
-@pytest.mark.parametrize("saga", WORKFLOWS, ids=step_id)
+@pytest.mark.parametrize(
+    ("saga", "length"),
+    [(saga, length) for saga in WORKFLOWS for length in range(3, 2 * len(saga.leaves) + 1)],
+    ids=step_id,
+)
 async def test_a_cancel_at_any_length_of_the_log_ends_in_all_or_nothing(saga: AnySaga, length: int) -> None:
     world = World(saga, Participants(saga))
 
     record = await world.finish(cancel_after=length)
 
+    assert record.cancel_reason == "CUSTOMER_REQUEST"
     assert outcome_is_consistent(world, record)
     heeded = any(entry.kind is Kind.CANCELLED for entry in record.entries)
     assert record.state is (State.UNWOUND if heeded and not held(world) else State.SUCCEEDED)
+
+
+def times_stuck(world: World) -> int:
+    """How many entries made the saga STUCK."""
+    states = [fold(world.saga, world.record.entries[:length]).state for length in range(len(world.record.entries) + 1)]
+    return sum(before is not State.STUCK and after is State.STUCK for before, after in pairwise(states))
 
 
 def held(world: World) -> bool:
@@ -190,18 +216,39 @@ def held(world: World) -> bool:
 @pytest.mark.parametrize("saga", [saga for saga in WORKFLOWS if any(step.pivot for step in saga.steps)], ids=step_id)
 async def test_a_pivot_that_happened_unanswered_goes_forward(saga: AnySaga) -> None:
     pivot = next(step for step in saga.steps if step.pivot)
-    participants = Participants(saga, loses=pivot.name)
-    world = World(saga, participants)
-    asked = participants._undo
+    world = World(saga, Participants(saga, loses=pivot.name, finds_pivot=True))
 
-    def found(step: AnyStep) -> object:
-        if step.pivot:
-            participants.loses = ""  # the network is back
-        return asked(step)
-
-    participants._undo = found  # type: ignore[method-assign,assignment]
     record = await world.finish()
 
     assert record.state is State.SUCCEEDED
     assert held(world)
+    assert everything_is_done_once(world)
+
+
+@pytest.mark.parametrize(("saga", "step"), UNDOABLE, ids=step_id)
+async def test_an_undo_that_is_refused_makes_its_saga_stuck_until_it_is_done_after_all(
+    saga: AnySaga, step: AnyStep
+) -> None:
+    pivot = next(each for each in saga.steps if each.pivot)
+    world = World(saga, Participants(saga, refuses=pivot.name, reluctant={("undo", step.name): 3}))
+
+    record = await world.finish()
+
+    assert record.state is State.UNWOUND
+    assert times_stuck(world) == 1
+    assert what_was_done_is_undone_last_first(world)
+
+
+@pytest.mark.parametrize(
+    ("saga", "step"), [each for each in STEPS if each not in GATED and not each[1].optional], ids=step_id
+)
+async def test_a_step_after_the_pivot_that_is_refused_makes_its_saga_stuck_until_it_is_done_after_all(
+    saga: AnySaga, step: AnyStep
+) -> None:
+    world = World(saga, Participants(saga, reluctant={("do", step.name): 3}))
+
+    record = await world.finish()
+
+    assert record.state is State.SUCCEEDED
+    assert times_stuck(world) == 1
     assert everything_is_done_once(world)

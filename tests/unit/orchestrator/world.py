@@ -1,6 +1,7 @@
 """Everything around a saga, in memory and without waiting: participants that keep a record, and crashes on demand."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -60,6 +61,10 @@ class Participants:
     """The step that is done, but whose answers are lost."""
     misses: str = ""
     """The step whose calls never arrive."""
+    reluctant: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """How often ("do" | "undo", step) is answered with no before it is done after all."""
+    finds_pivot: bool = False
+    """Whether the network is back once the pivot's undo is asked."""
     effects: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """What really happened: ("do" | "undo", step)."""
     answers: dict[str, bytes | Refused] = field(default_factory=dict[str, bytes | Refused])
@@ -88,6 +93,9 @@ class Participants:
         if self.epochs.get(call.method.service, 0) > call.epoch:
             raise StaleEpoch(name)
         self.epochs[call.method.service] = call.epoch
+        if self.reluctant.get((verb, name), 0) > 0:
+            self.reluctant[verb, name] -= 1
+            raise Refused("NOT_YET", "the business says not yet")
         if request_id not in self.answers:
             step = next(step for step in self.saga.steps if step.name == name)
             self.answers[request_id] = self._do(step) if verb == "do" else self._undo(step)
@@ -101,6 +109,8 @@ class Participants:
         return step.answer().SerializeToString()
 
     def _undo(self, step: AnyStep) -> bytes | Refused:
+        if step.pivot and self.finds_pivot:
+            self.loses = ""
         if step.pivot and ("do", step.name) in self.effects:
             return Refused("TOO_LATE", "it has happened")
         if ("do", step.name) in self.effects:
@@ -191,7 +201,7 @@ class World:
             self.participants,
             self.clock,
             EndlessLease(self.clock),
-            patience=Patience(budget_s=5),
+            patience=Patience(budget_s=5, chance=random.Random(0)),  # noqa: S311 - the same each time
             on_append=self._cancelling(cancel_after, store),
         )
         for record in await store.claim(1):
