@@ -241,7 +241,7 @@ async def _attempt(work: Work[Response], transaction: Transaction) -> Response |
 async def _connect(url: str, schema: str) -> asyncpg.Pool:
     while True:
         pool = asyncpg.create_pool(
-            url, min_size=1, max_size=POOL_SIZE, command_timeout=30, timeout=5, init=_prepare, reset=_keep
+            url, min_size=1, max_size=POOL_SIZE, command_timeout=10, timeout=5, init=_prepare, reset=_keep
         )
         try:
             await _bring_up_to_date(await pool, schema)

@@ -19,7 +19,7 @@ from orchestrator.engine import Engine
 from orchestrator.grpc_caller import GrpcCaller
 from orchestrator.postgres import SCHEMA, PostgresStore
 from orchestrator.postgres_lease import PostgresLease
-from orchestrator.replica import Replica
+from orchestrator.replica import Pace, Replica
 from orchestrator.workflows import WORKFLOWS
 
 BEHIND_S = 5.0
@@ -47,8 +47,9 @@ async def start(settings: OrchestratorSettings, stack: AsyncExitStack) -> None:
     replica_id, clock, changes = str(uuid.uuid4()), MonotonicClock(), Changes()
     store = await stack.enter_async_context(PostgresStore(database, replica_id, versions).writing())
     lease = await stack.enter_async_context(PostgresLease(url, replica_id, clock).kept())
+    pace = Pace(drain_s=settings.drain_seconds)
     engine = Engine(store, GrpcCaller(peers.channel), clock, lease, on_append=changes.changed)
-    replica = await stack.enter_async_context(Replica(store, engine, lease, WORKFLOWS, clock))
+    replica = await stack.enter_async_context(Replica(store, engine, lease, WORKFLOWS, clock, pace))
     servicer = OrchestratorServicer(replica, store, WORKFLOWS, changes)
 
     async def gets_on() -> bool:

@@ -1,5 +1,6 @@
 """The engine: from a position, act, record what came of it, go on."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -23,8 +24,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.engine")
 
 PARK_S = 1.0
 """A saga that has nothing to do for so long is not kept in memory, seconds."""
-NO_LEASE_S = 0.1
-"""Between two looks at a lease that is not held, seconds."""
 
 
 class Engine:
@@ -67,7 +66,7 @@ class Engine:
         if run.must_unwind:
             await self._record(run, None)
             return
-        came = await run.branches.first(run.position.next, partial(self._act, run))
+        came = await run.branches.first(run.position.next, partial(self._act, run), self._rest)
         if isinstance(came, Outcome):
             await self._record(run, came)
         elif run.must_unwind or (came.seconds < PARK_S and not came.parked):
@@ -91,6 +90,9 @@ class Engine:
         run.heard(stored.at, self._clock.now())
         run.cancel(stored.cancel_reason)
         self._on_append(run.saga_id)
+
+    async def _rest(self, seconds: float) -> None:
+        await self._clock.wait(asyncio.Event(), seconds)
 
     async def _act(self, run: Run, action: Action) -> Outcome | Wait:
         now = self._clock.now()
@@ -121,7 +123,7 @@ class Engine:
             return self._no_answer(run, action, "UNAVAILABLE", "the participant answers nobody")
         try:
             if run.stopped or not self._lease.holds():
-                return Wait(NO_LEASE_S)
+                return Wait(0.0, parked=True)  # for whoever has a lease
             run.attempts[action.path] += 1
             call, verb = _prepared(run, action)
             with tracing.step(verb, run.saga.name, call) as span:

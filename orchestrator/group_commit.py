@@ -25,6 +25,8 @@ TIMEOUT_S = 5.0
 """After which a connection that does not answer is given up, seconds."""
 REPLAN_S = 30.0
 """For how long a plan is kept, seconds: it was made for tables of another size."""
+TOO_SLOW = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
+"""Somebody holds a row for long, or the batch is too large for what the server can do just now."""
 REJECTIONS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, TypeError)
 """What the database, or its client, has against an item: repeating does not help."""
 
@@ -83,6 +85,8 @@ class GroupCommit(Generic[Item, Result]):
         try:
             # A plan is kept although the tables grow: it must suit a table that is large, also while it is not.
             await connection.execute("SET enable_seqscan = off; SET enable_mergejoin = off")
+            # The server ends what takes too long: it would not notice that nobody waits for it any more.
+            await connection.execute("SET lock_timeout = '300ms'; SET statement_timeout = '4s'")
             planned_at = asyncio.get_running_loop().time()
             while True:
                 while not self._waiting:
@@ -93,22 +97,29 @@ class GroupCommit(Generic[Item, Result]):
                     planned_at = asyncio.get_running_loop().time()
                 batch = self._waiting[:BATCH]
                 await self._commit(connection, batch)
-                del self._waiting[: len(batch)]
+                late = [each for each in batch if not each[1].done()]
+                self._waiting = self._waiting[len(batch) :] + late
         finally:
             connection.terminate()  # nobody knows what it was in the middle of
 
     async def _commit(self, connection: Connection, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
-        """Write a batch; one item that the database rejects must not take the others along."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 results = await self._write(connection, [item for item, _ in batch])
-        except REJECTIONS as error:
-            if len(batch) > 1:
-                for each in batch:
-                    await self._commit(connection, [each])
-            elif not batch[0][1].done():
-                batch[0][1].set_exception(error)
+        except (*REJECTIONS, *TOO_SLOW) as error:
+            await self._apart(connection, batch, error)
             return
         for (_, result), value in zip(batch, results, strict=True):
             if not result.done():
                 result.set_result(value)
+
+    async def _apart(
+        self, connection: Connection, batch: Sequence[tuple[Item, asyncio.Future[Result]]], error: Exception
+    ) -> None:
+        """One item must not take the others along. It is told if it is rejected; else it waits for another turn."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._commit(connection, batch[:middle])
+            await self._commit(connection, batch[middle:])
+        elif isinstance(error, REJECTIONS) and not batch[0][1].done():
+            batch[0][1].set_exception(error)

@@ -1,5 +1,6 @@
 """The caller that speaks gRPC."""
 
+import re
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -11,6 +12,8 @@ from mesh.contract import Method
 from mesh.rpc.status import error_info
 from orchestrator.caller import Call, NoAnswer, Refused, StaleEpoch
 
+REASON = re.compile("[A-Z][A-Z0-9_]{0,62}")
+"""UPPER_SNAKE_CASE (AIP-193)."""
 LONGEST_MESSAGE = 500
 """Characters of a participant's message that are kept."""
 
@@ -90,5 +93,5 @@ def _sorted(error: grpc.aio.AioRpcError) -> Refused | NoAnswer | StaleEpoch:
     if code is grpc.StatusCode.ABORTED and info.reason == fence.STALE_EPOCH:
         return StaleEpoch(message)
     if MEANING[code] is Meaning.REFUSED:
-        return Refused(info.reason or code.name, message)
+        return Refused(info.reason if REASON.fullmatch(info.reason) else code.name, message)
     return NoAnswer(code.name, message)

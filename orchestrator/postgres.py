@@ -6,11 +6,12 @@ from importlib import resources
 from typing import Self
 
 import asyncpg
+import structlog
 
 from mesh.database import Connection, Database
 from orchestrator import statements
 from orchestrator.group_commit import GroupCommit
-from orchestrator.rows import append_row, columns, entry_rows, new_row, record, records, started_record
+from orchestrator.rows import append_row, by_saga, columns, entry_rows, new_row, record, started_record, with_log
 from orchestrator.store import (
     LEASE_S,
     QUARANTINE_AFTER,
@@ -23,6 +24,8 @@ from orchestrator.store import (
     NewSaga,
     Record,
 )
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.postgres")
 
 SCHEMA = resources.files("orchestrator").joinpath("schema.sql").read_text()
 
@@ -73,8 +76,8 @@ class PostgresStore:
     async def get(self, saga_id: str) -> Record | None:
         """See SagaStore."""
         async with self._database.connection() as connection:
-            found = records(await connection.fetch(statements.READ, [saga_id]))
-        return found[0] if found else None
+            rows = await connection.fetch(statements.READ, [saga_id])
+        return with_log(rows) if rows else None
 
     async def list(self, listing: Listing) -> Sequence[Record]:
         """See SagaStore."""
@@ -99,7 +102,12 @@ class PostgresStore:
             limits = (limit, LEASE_S, QUARANTINE_AFTER, UNSPACED)
             rows = await connection.fetch(statements.CLAIM, self.replica_id, self._versions, *limits)
             claimed = [row["saga_id"] for row in rows if not row["quarantined"]]
-            return records(await connection.fetch(statements.READ, claimed)) if claimed else []
+            rows = await connection.fetch(statements.READ, claimed) if claimed else []
+            found = [_readable(each) for each in by_saga(rows).values()]
+            if None in found:
+                unreadable = set(claimed) - {record.saga_id for record in found if record}
+                await connection.execute(statements.PUT_DOWN_ALL, list(unreadable), self.replica_id)
+        return [record for record in found if record]
 
     async def owned(self) -> Sequence[str]:
         """See SagaStore."""
@@ -120,7 +128,8 @@ class PostgresStore:
         self, connection: Connection, batch: Sequence[tuple[NewSaga, bool]]
     ) -> Sequence[Record | None]:
         """A record for each saga that is new."""
-        fresh = {new.saga_id: (new, owned) for new, owned in reversed(batch)}
+        firsts = {new.saga_id: (new, owned) for new, owned in reversed(batch)}
+        fresh = dict(sorted(firsts.items()))  # in one order everywhere, so that two replicas do not deadlock
         rows = await connection.fetch(
             statements.START,
             self.replica_id,
@@ -150,6 +159,15 @@ class PostgresStore:
             *columns([(one.saga_id, e.sequence, e.path, e.kind.value) for one in batch for e in one.entries], 4),
         )
         return _appended(rows)
+
+
+def _readable(rows: Sequence[asyncpg.Record]) -> Record | None:
+    """None for a saga that this release cannot read: it must not hold up the others."""
+    try:
+        return with_log(rows)
+    except ValueError:
+        log.exception("saga_unreadable", saga_id=rows[0]["saga_id"])
+        return None
 
 
 def _appended(rows: Iterable[asyncpg.Record]) -> dict[str, Appended]:

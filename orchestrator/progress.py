@@ -26,6 +26,6 @@ class Progress:
 
     @property
     def behind_s(self) -> float:
-        """For how long the oldest has been due, of what waits for no sick target; seconds."""
-        oldest = min((since for since, target in self._due.values() if target is None or not target.sick), default=None)
+        """For how long the oldest has been due, of what waits for nobody else; seconds."""
+        oldest = min((since for since, target in self._due.values() if target is None or not target.busy), default=None)
         return 0.0 if oldest is None else self._clock.now() - oldest

@@ -147,7 +147,7 @@ class Replica:
         return record
 
     def _takes_more(self) -> bool:
-        return len(self._runs) < self._pace.most and not self._draining.is_set()
+        return len(self._runs) < self._pace.most and not self._draining.is_set() and self._lease.holds()
 
     def _launch(self, record: Record) -> None:
         """Run the saga if it is ours and does not run yet: never twice at once."""
@@ -201,15 +201,19 @@ class Replica:
 
     async def _recover(self) -> None:
         for saga_id in await self._store.owned():
-            if saga_id not in self._runs and (record := await self._store.get(saga_id)) is not None:
-                self._launch(record)
+            if saga_id not in self._runs:
+                with _survived("recover"):
+                    record = await self._store.get(saga_id)
+                    if record is not None:
+                        self._launch(record)
 
     async def _keep_sweeping(self) -> None:
         while not self._draining.is_set():
             self._something_due.clear()
             more = False
             try:
-                more = await self._sweep()
+                with self._engine.progress.due():
+                    more = await self._sweep()
             except Outage as error:
                 self._unsure = True  # it may be that the answer was lost, not the claim
                 log.warning("store_unreachable", doing="sweep", error=str(error))

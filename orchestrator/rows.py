@@ -54,13 +54,14 @@ def started_record(new: NewSaga, row: asyncpg.Record) -> Record:
     )
 
 
-def records(rows: Iterable[asyncpg.Record]) -> list[Record]:
-    """Sagas with their logs, from one row per entry."""
-    found: list[Record] = []
-    for _, group in groupby(rows, lambda row: row["saga_id"]):
-        log = list(group)
-        found.append(record(log[-1], log[-1]["at"], tuple(map(_entry, log))))
-    return found
+def by_saga(rows: Iterable[asyncpg.Record]) -> dict[str, list[asyncpg.Record]]:
+    """The rows of each saga, from one row per entry."""
+    return {saga_id: list(group) for saga_id, group in groupby(rows, lambda row: row["saga_id"])}
+
+
+def with_log(rows: Sequence[asyncpg.Record]) -> Record:
+    """A saga with its log. Raises ValueError where a later release has written what this one does not know."""
+    return record(rows[-1], rows[-1]["at"], tuple(map(_entry, rows)))
 
 
 def record(row: asyncpg.Record, updated_at: datetime, entries: tuple[Entry, ...] = ()) -> Record:

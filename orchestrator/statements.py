@@ -118,7 +118,8 @@ WITH gone AS (
     ) AS first
     LIMIT $3
 ), counted AS (
-    SELECT saga_id, found.former, last.sequence, CASE WHEN last.sequence > claimed_at THEN 1 ELSE attempts + 1 END AS attempts
+    SELECT saga_id, found.former, last.sequence,
+           CASE WHEN last.sequence > claimed_at THEN 1 ELSE attempts + 1 END AS attempts
     FROM (TABLE orphan UNION ALL TABLE due) AS found
     JOIN saga USING (saga_id),
     LATERAL (SELECT max(sequence) AS sequence FROM saga_log WHERE saga_log.saga_id = saga.saga_id) AS last
@@ -157,6 +158,11 @@ UPDATE saga SET owner = NULL, not_before = clock_timestamp() + make_interval(sec
 WHERE saga_id = $1 AND owner = $2 AND epoch = $3
 """
 
+PUT_DOWN_ALL = """
+UPDATE saga SET owner = NULL, not_before = clock_timestamp() + make_interval(secs => 2 ^ attempts)
+WHERE saga_id = ANY ($1::uuid[]) AND owner = $2
+"""
+
 RENEW = """
 WITH forgotten AS (
     DELETE FROM replica
@@ -174,10 +180,11 @@ ON CONFLICT (replica_id) DO UPDATE SET
 
 RELEASE = """
 WITH ended AS (
-    DELETE FROM replica WHERE replica_id = $1
+    UPDATE replica SET expires_at = clock_timestamp() WHERE replica_id = $1
 )
 UPDATE saga SET owner = NULL, not_before = clock_timestamp(), attempts = 0 WHERE owner = $1
 """
+"""The row of the replica stays: a claim of its own that commits only now must have an owner whose lease is over."""
 
 _RECORD = """
 SELECT saga.saga_id::text, workflow, version, input, trace_context, state, owner::text, former::text,

@@ -34,6 +34,11 @@ class Target:
         """Whether it answers nobody."""
         return self._silent >= SICK_AFTER
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer of it is awaited: who waits for a turn then, waits for the participant."""
+        return self._in_flight > 0
+
     def answered(self) -> None:
         """It said something."""
         self._silent = 0

@@ -1,10 +1,11 @@
 """Errors on the wire: `google.rpc.Status` with exactly one `ErrorInfo` (AIP-193), there and back."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from mesh.errors import Kind, Outage, Refusal
@@ -49,11 +50,12 @@ def of_bug(domain: str) -> status_pb2.Status:
 
 
 def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
-    """The `ErrorInfo` of a failed call; an empty one if it carries none."""
+    """The `ErrorInfo` of a failed call; an empty one if it carries none that can be read."""
     info = error_details_pb2.ErrorInfo()
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS and isinstance(value, bytes):
-            any(detail.Unpack(info) for detail in status_pb2.Status.FromString(value).details)
+    with suppress(DecodeError):
+        for key, value in error.trailing_metadata() or ():
+            if key == DETAILS and isinstance(value, bytes):
+                any(detail.Unpack(info) for detail in status_pb2.Status.FromString(value).details)
     return info
 
 

@@ -8,7 +8,7 @@ from mesh.errors import Outage
 from orchestrator.lease import MARGIN_S, STALL_S, Lease
 from orchestrator.progress import Progress
 from orchestrator.store import LEASE_S
-from orchestrator.target import SICK_AFTER, Target
+from orchestrator.target import Target
 from tests.unit.orchestrator.world import VirtualClock
 
 
@@ -98,12 +98,12 @@ def test_who_has_left_something_due_undone_is_behind() -> None:
     assert (behind_s, progress.behind_s) == (7, 0)
 
 
-@pytest.mark.parametrize(("silent", "behind_s"), [(0, 5), (SICK_AFTER, 0)])
-def test_what_waits_for_a_sick_participant_is_nobodys_fault_here(silent: int, behind_s: float) -> None:
+@pytest.mark.parametrize(("calls", "behind_s"), [(0, 5), (1, 0)])
+async def test_who_waits_for_a_participant_that_is_busy_is_not_behind(calls: int, behind_s: float) -> None:
     clock, target = VirtualClock(), Target()
     progress = Progress(clock)
-    for _ in range(silent):
-        target.was_silent()
+    for _ in range(calls):
+        await target.turn()
 
     with progress.due(target):
         clock.time += 5
