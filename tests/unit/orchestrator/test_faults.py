@@ -121,9 +121,12 @@ async def test_an_unknown_outcome_is_settled_by_the_undo_of_the_same_step(
     assert [entry.path for entry in unknown] == [saga.paths[step.name]]
 
 
+@pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize(("saga", "moment"), SMOOTH, ids=step_id)
-async def test_a_crash_around_any_append_loses_and_doubles_nothing(saga: AnySaga, moment: Moment) -> None:
-    world = World(saga, Participants(saga), at(moment))
+async def test_a_crash_around_any_append_loses_and_doubles_nothing(
+    saga: AnySaga, moment: Moment, repeats: bool
+) -> None:
+    world = World(saga, Participants(saga, repeats=repeats), at(moment))
 
     record = await world.finish()
 
@@ -132,11 +135,12 @@ async def test_a_crash_around_any_append_loses_and_doubles_nothing(saga: AnySaga
     assert everything_is_done_once(world)
 
 
+@pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize(("saga", "step", "moment"), REFUSED, ids=step_id)
 async def test_a_crash_while_unwinding_from_a_refusal_leaves_nothing(
-    saga: AnySaga, step: AnyStep, moment: Moment
+    saga: AnySaga, step: AnyStep, moment: Moment, repeats: bool
 ) -> None:
-    world = World(saga, Participants(saga, refuses=step.name), at(moment))
+    world = World(saga, Participants(saga, refuses=step.name, repeats=repeats), at(moment))
 
     record = await world.finish()
 
@@ -145,11 +149,12 @@ async def test_a_crash_while_unwinding_from_a_refusal_leaves_nothing(
     assert outcome_is_consistent(world, record)
 
 
+@pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize(("saga", "step", "how", "moment"), UNKNOWN, ids=step_id)
 async def test_a_crash_around_an_unknown_outcome_leaves_all_or_nothing(
-    saga: AnySaga, step: AnyStep, how: str, moment: Moment
+    saga: AnySaga, step: AnyStep, how: str, moment: Moment, repeats: bool
 ) -> None:
-    world = World(saga, Participants(saga, **{how: step.name}), at(moment))
+    world = World(saga, Participants(saga, **{how: step.name}, repeats=repeats), at(moment))
 
     record = await world.finish()
 
