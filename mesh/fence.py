@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from mesh.errors import Kind, Refusal
 from mesh.validation import UUID, Violation
 
-# The headers of a call that a saga makes. The first two are the fence; the others tell people where it comes from.
+# The headers of a call that a saga makes. The first two are the fence; the others tell whoever is between, or reads a
+# log, where it comes from. The key is also the request_id, by which participants dedupe.
 SAGA_ID = "ensemble-saga-id"
 EPOCH = "ensemble-epoch"
 STEP = "ensemble-step"
 ATTEMPT = "ensemble-attempt"
+IDEMPOTENCY_KEY = "idempotency-key"
 
 STALE_EPOCH = "STALE_EPOCH"
 """The reason of the refusal. Its metadata: saga_id, epoch, newest_epoch."""

@@ -14,6 +14,8 @@ class Call:
 
     method: Method
     request: Message
+    key: str
+    """The idempotency key: also the `request_id`, where the request has one."""
     saga_id: str
     path: str
     attempt: int

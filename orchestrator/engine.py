@@ -50,7 +50,7 @@ class Engine:
         self.progress = Progress(clock)
 
     async def run(self, run: Run) -> None:
-        """Take the saga to its end, to where it has to wait for long, or to where it is stopped.
+        """Take the saga to its end, to where it has to wait for long, or to where it is stopped and handed over.
 
         Raises Fenced or StaleEpoch: it is no longer ours.
         """
@@ -61,6 +61,8 @@ class Engine:
                 await self._turn(run)
         finally:
             await run.branches.end()
+        if run.stopped and not (run.parked or run.position.ended):
+            await self._record(run, None, park_s=0.0)  # another replica need not wait until the last of ours is done
 
     async def _turn(self, run: Run) -> None:
         if run.must_unwind:
@@ -171,7 +173,9 @@ def _prepared(run: Run, action: Do | Undo) -> tuple[Call, str]:
     step, attempt = action.step, run.attempts[action.path]
     name = f"{run.saga_id}/{action.run}/{action.path}"
     if isinstance(action, Do):
-        request = step.do_request(run.known, f"{name}/do")
-        return Call(step.does, request, run.saga_id, action.path, attempt, run.epoch), "step"
-    request = step.undo_request(run.known, f"{name}/undo")
-    return Call(step.undoes, request, run.saga_id, action.path, attempt, run.epoch), "undo"
+        key = f"{name}/do"
+        request = step.do_request(run.known, key)
+        return Call(step.does, request, key, run.saga_id, action.path, attempt, run.epoch), "step"
+    key = f"{name}/undo"
+    request = step.undo_request(run.known, key)
+    return Call(step.undoes, request, key, run.saga_id, action.path, attempt, run.epoch), "undo"

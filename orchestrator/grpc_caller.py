@@ -69,6 +69,7 @@ class GrpcCaller:
             (fence.STEP, call.path),
             (fence.ATTEMPT, str(call.attempt)),
             (fence.EPOCH, str(call.epoch)),
+            (fence.IDEMPOTENCY_KEY, call.key),
         )
         try:
             return await self._method(call.method)(call.request, timeout=call.method.deadline, metadata=metadata)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from importlib import resources
+from typing import Any
 
 import grpc
 import pytest
@@ -28,11 +29,25 @@ pytestmark = pytest.mark.integration
 SAGA = "0193a8b0-0000-7000-8000-000000000001"
 
 
+class Attentive(InventoryServicer):
+    """The service; it also remembers how it was asked."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.headers: dict[str, str] = {}
+
+    async def ReserveStock(self, request: pb.ReserveStockRequest, context: Any) -> pb.ReserveStockResponse:
+        self.headers.update({key: str(value) for key, value in context.invocation_metadata()})
+        return await super().ReserveStock(request, context)
+
+
 class Inventory:
     """The service at its RPC door."""
 
-    def __init__(self, database: Database, peers: Peers) -> None:
+    def __init__(self, database: Database, peers: Peers, headers: dict[str, str]) -> None:
         self.database = database
+        self.headers = headers
+        """Of the last reservation that was asked for."""
         self.stub = InventoryServiceStub(peers.channel(SERVICE.full_name))
         self._caller = GrpcCaller(peers.channel)
 
@@ -40,7 +55,7 @@ class Inventory:
         """Reserve a mug, as the orchestrator does. Raises StaleEpoch."""
         reserving = contract.method(f"/{SERVICE.full_name}/ReserveStock")
         await self._caller.call(
-            Call(reserving, reservation(name), saga_id=SAGA, path="reserve_stock", attempt=1, epoch=epoch)
+            Call(reserving, reservation(name), name, saga_id=SAGA, path="reserve_stock", attempt=1, epoch=epoch)
         )
 
 
@@ -56,10 +71,11 @@ async def inventory(foundations: Foundations) -> AsyncGenerator[Inventory]:
     async with AsyncExitStack() as stack:
         opened = Database.open(await foundations.database(), "inventory", schema)
         database = await stack.enter_async_context(opened)
-        servicers = [(SERVICE, InventoryServicer(database))]
+        servicer = Attentive(database)
+        servicers = [(SERVICE, servicer)]
         port = await stack.enter_async_context(serving("127.0.0.1:0", servicers, Health(database.answers), 5))
         peers = await stack.enter_async_context(connected({SERVICE.file.package: f"ipv4:127.0.0.1:{port}"}))
-        inventory = Inventory(database, peers)
+        inventory = Inventory(database, peers, servicer.headers)
         price = Money(currency="EUR", amount_minor=500)
         await inventory.stub.AdjustStock(
             pb.AdjustStockRequest(request_id="seed", sku="MUG", delta=9, name="Mug", price=price)
@@ -78,6 +94,19 @@ async def test_a_replaced_orchestrator_is_told_so_and_the_new_one_goes_on(invent
     await inventory.stub.ReserveStock(reservation("by-hand"))
 
     assert (await inventory.stub.GetStock(pb.GetStockRequest(sku="MUG"))).item.available == 6
+
+
+async def test_a_call_says_who_makes_it_for_which_saga_and_under_which_key(inventory: Inventory) -> None:
+    await inventory.reserve(3, "r-1")
+
+    told = {name: value for name, value in inventory.headers.items() if name.startswith(("ensemble-", "idempotency-"))}
+    assert told == {
+        "ensemble-saga-id": SAGA,
+        "ensemble-step": "reserve_stock",
+        "ensemble-attempt": "1",
+        "ensemble-epoch": "3",
+        "idempotency-key": "r-1",
+    }
 
 
 async def test_a_stale_call_is_aborted_on_the_wire_which_is_no_answer_for_anybody_else(inventory: Inventory) -> None:

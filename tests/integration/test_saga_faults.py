@@ -3,8 +3,8 @@
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,18 @@ PAUSE_S = 0.3
 """Between two faults."""
 LIMIT_S = 60.0
 """After the last fault everything has ended within this time."""
+
+
+STALE = """
+CREATE TABLE stale (saga_id uuid, epoch bigint, newest bigint);
+CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO stale SELECT saga_id, NEW.epoch, epoch FROM saga WHERE saga_id = NEW.saga_id AND epoch <> NEW.epoch;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER look AFTER INSERT ON saga_log FOR EACH ROW EXECUTE FUNCTION look();
+"""
+"""The database itself looks, at each entry, whether its writer owns the saga at that moment."""
 
 
 @dataclass
@@ -87,7 +99,9 @@ class Stalling(PostgresStore):
 class StallingLease(PostgresLease):
     """The lease of a replica that may stand still: then it does not beat."""
 
-    running: asyncio.Event
+    def __init__(self, url: str, replica_id: str, clock: MonotonicClock, running: asyncio.Event) -> None:
+        super().__init__(url, replica_id, clock)
+        self.running = running
 
     def beat(self) -> None:
         if self.running.is_set():
@@ -126,7 +140,7 @@ class Incarnation:
             database = await stack.enter_async_context(Database.open(world.url, "test", SCHEMA))
             versions = [saga.fingerprint for saga in WORKFLOWS]
             store = await stack.enter_async_context(Stalling(database, replica_id, versions).writing())
-            lease = await stack.enter_async_context(self._lease(replica_id, clock))
+            lease = await stack.enter_async_context(StallingLease(world.url, replica_id, clock, self.running).kept())
             store.running = self.running
             patience = Patience(budget_s=5.0, limited_cap_s=0.5, endless_cap_s=1.0, chance=world.chance)
             engine = Engine(store, self, clock, lease, patience=patience)
@@ -135,14 +149,6 @@ class Incarnation:
             self.replica = None
             if self._crashed:
                 database.pool.terminate()  # nothing of the clean-up reaches the store
-
-    @asynccontextmanager
-    async def _lease(self, replica_id: str, clock: MonotonicClock) -> AsyncGenerator[StallingLease]:
-        lease = StallingLease.__new__(StallingLease)
-        lease.running = self.running
-        lease.__init__(self._world.url, replica_id, clock)
-        async with lease.kept():
-            yield lease
 
     async def call(self, call: Call) -> bytes:
         """See Caller. A replica that stands still makes its calls later."""
@@ -214,6 +220,8 @@ async def test_random_faults_end_every_saga_in_all_or_nothing(foundations: Found
         saga, saga_id = chance.choice(WORKFLOWS), str(uuid.UUID(int=chance.getrandbits(128), version=4))
         world.sagas[saga_id] = saga
         world.refused |= {(saga_id, path) for path in refusable(saga) if chance.random() < 0.05}
+    async with Database.open(world.url, "test", SCHEMA) as database, database.connection() as connection:
+        await connection.execute(STALE)
     replicas = [Incarnation(world) for _ in range(REPLICAS)]
     lives = [each.life for each in replicas]
 
@@ -230,6 +238,7 @@ async def test_random_faults_end_every_saga_in_all_or_nothing(foundations: Found
         for each in replicas:
             each.leave()
         await asyncio.gather(*lives, *(each.life for each in replicas))
+        assert await database.pool.fetch("SELECT * FROM stale") == []
         for saga_id, saga in world.sagas.items():
             record = await store.get(saga_id)
             assert record is not None

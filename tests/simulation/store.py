@@ -1,7 +1,7 @@
 """The store at the other end of a network, as PostgreSQL is: appends wait for it, everything else is an Outage."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ from mesh.errors import Outage
 from orchestrator.clock import Clock
 from orchestrator.memory import MemoryStore, MemoryTables, Row
 from orchestrator.store import Append, Appended, Listing, NewSaga, Record
+from tests.at_once import at_once
 from tests.simulation.invariants import Watch
 from tests.simulation.loop import Loop
 from tests.simulation.network import STORE, Network
@@ -107,13 +108,4 @@ class RemoteStore:
                 await asyncio.sleep(RETRY_S)
 
     def _ask(self, work: Any) -> Any:
-        return self._network.ask(self._asker, STORE, lambda: _result(work()), WAIT_S)
-
-
-def _result(work: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine of the memory store, which never waits, returns or raises."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        return end.value
-    raise AssertionError("the memory store waits")
+        return self._network.ask(self._asker, STORE, lambda: at_once(work()), WAIT_S)

@@ -257,3 +257,18 @@ async def test_a_step_after_the_pivot_that_is_refused_makes_its_saga_stuck_until
     assert record.state is State.SUCCEEDED
     assert times_stuck(world) == 1
     assert everything_is_done_once(world)
+
+
+@pytest.mark.parametrize("saga", WORKFLOWS, ids=step_id)
+async def test_a_saga_that_is_stopped_is_handed_over_as_soon_as_its_call_has_ended(saga: AnySaga) -> None:
+    world = World(saga, Participants(saga))
+    await world.begin()
+
+    await world.live(world.store("draining"), stop_after=len(world.record.entries) + 1)
+
+    assert world.record.owner is None
+    assert world.record.state is State.RUNNING
+    await world.live(world.store("next"))
+    assert world.record.epoch == 3
+    await world.finish()
+    assert everything_is_done_once(world)

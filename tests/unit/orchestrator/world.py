@@ -18,6 +18,7 @@ from orchestrator.patience import Patience
 from orchestrator.run import Run
 from orchestrator.saga import AnySaga
 from orchestrator.store import LEASE_S, Append, Appended, NewSaga, Record
+from tests.at_once import at_once
 
 SAGA_ID = "0193a8b0-0000-7000-8000-000000000000"
 
@@ -191,8 +192,9 @@ class World:
                 return self.record
         raise AssertionError(f"not over: {self.record}")
 
-    async def live(self, store: MemoryStore, cancel_after: int | None = None) -> None:
-        """One replica's life: it takes the saga up, and runs it until it waits, ends, or dies."""
+    async def live(self, store: MemoryStore, cancel_after: int | None = None, stop_after: int | None = None) -> None:
+        """One replica's life: it takes the saga up, and runs it until it waits, ends, is stopped, or dies."""
+        runs: list[Run] = []
         # Whoever had it has lost it by now, and what it waited for has come.
         self.clock.time = max(self.clock.time + LEASE_S, self.tables.rows[SAGA_ID].not_before)
         await store.renew()
@@ -202,11 +204,12 @@ class World:
             self.clock,
             EndlessLease(self.clock),
             patience=Patience(budget_s=5, chance=random.Random(0)),  # noqa: S311 - the same each time
-            on_append=self._cancelling(cancel_after, store),
+            on_append=self._at_lengths(cancel_after, store, stop_after, runs),
         )
         for record in await store.claim(1):
             try:
-                await engine.run(Run(self.saga, record, self.clock.now()))
+                runs.append(Run(self.saga, record, self.clock.now()))
+                await engine.run(runs[-1])
             except Crash:
                 return
 
@@ -214,13 +217,17 @@ class World:
         """The store of a new replica."""
         return InterruptedStore(self.tables, replica_id, self.saga, self.interruption)
 
-    def _cancelling(self, length: int | None, store: MemoryStore) -> Callable[[str], None]:
-        """Ask for a cancel once the log has grown to a length."""
+    def _at_lengths(
+        self, cancel: int | None, store: MemoryStore, stop: int | None, runs: list[Run]
+    ) -> Callable[[str], None]:
+        """Ask for a cancel once the log has grown to a length, or stop the run."""
 
         def appended(_saga_id: str) -> None:
-            if length is not None and len(self.record.entries) >= length:
-                asking = store.cancel(SAGA_ID, "CUSTOMER_REQUEST")
-                with_nothing_to_wait_for(asking)
+            length = len(self.record.entries)
+            if cancel is not None and length >= cancel:
+                at_once(store.cancel(SAGA_ID, "CUSTOMER_REQUEST"))
+            if stop is not None and length >= stop:
+                runs[-1].stop()
 
         return appended
 
@@ -230,15 +237,6 @@ class World:
         return NewSaga(
             SAGA_ID, self.saga.name, self.saga.fingerprint, packed.SerializeToString(), {}, opening(self.saga)
         )
-
-
-def with_nothing_to_wait_for(work: object) -> None:
-    """Run a coroutine of the memory store, which never waits, to its end."""
-    try:
-        work.send(None)  # type: ignore[attr-defined]
-    except StopIteration:
-        return
-    raise AssertionError("it waits")
 
 
 def outcome_is_consistent(world: World, record: Record) -> bool:
