@@ -42,7 +42,9 @@ def main(  # noqa: PLR0913, PLR0917 - an option each
     only: Annotated[Part | None, typer.Option(help="Only this; everything if not given.")] = None,
     data: Annotated[Path, typer.Option(metavar="DIR", help="What was measured is kept in DIR/bench.")] = DEFAULT_DATA,
 ) -> None:
-    """Measure the orchestrator against the raw chain: the same six calls, made in turn by a plain client."""
+    """Measure the orchestrator: against the raw chain, which is the same calls made in turn by a plain client; among
+    sagas that wait; and when a replica is killed.
+    """
     parameters = Parameters(
         seconds=seconds,
         rounds=rounds,

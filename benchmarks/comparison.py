@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, computed_field
 
+from benchmarks.chain import STEPS
 from benchmarks.cpu import REST
 from benchmarks.steady import Round
 
-STEPS = 6
 ORCHESTRATOR = "orchestrator"
 
 
@@ -97,14 +97,14 @@ class Comparison(BaseModel):
     @property
     def step_ms(self) -> float:
         """What the orchestrator adds to the time of each step."""
-        return (self.orchestrated.p50_ms - self.raw.p50_ms) / STEPS
+        return (self.orchestrated.p50_ms - self.raw.p50_ms) / len(STEPS)
 
     @computed_field
     @property
     def step_cpu_us(self) -> float | None:
         """CPU time that the orchestrator's process uses for each step, in microseconds."""
         cpu = self.orchestrated.cpu_ms
-        return None if cpu is None else cpu[ORCHESTRATOR] * 1000 / STEPS
+        return None if cpu is None else cpu[ORCHESTRATOR] * 1000 / len(STEPS)
 
 
 def percentile(ordered: list[float], percent: int) -> float:

@@ -11,6 +11,7 @@ from shop.customer.v1.customer_service_pb2 import MODE_ORCHESTRATED
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
 from benchmarks.evidence import Evidence
+from benchmarks.orders import start_request
 from cli.client import answered
 from cli.load import Load
 from cli.stack.layout import ORCHESTRATOR
@@ -42,7 +43,7 @@ async def _keep(sagas: OrchestratorServiceStub, evidence: Evidence, size: int) -
     async with asyncio.TaskGroup() as group:
         while True:
             for _ in range(size - await evidence.open_sagas() - len(starting)):
-                start = group.create_task(_start(sagas, start_request(next(numbers))))
+                start = group.create_task(_start(sagas, start_request(mixed_order(next(numbers)))))
                 starting.add(start)
                 start.add_done_callback(starting.discard)
             await asyncio.sleep(LOOK_S)
@@ -52,9 +53,6 @@ async def _start(sagas: OrchestratorServiceStub, request: StartSagaRequest) -> N
     await answered(lambda: sagas.StartSaga(request))
 
 
-def start_request(number: int) -> StartSagaRequest:
-    """Starts a new order, past the front door. A tenth is declined, a tenth asks for more than there is."""
-    saga_id = new_id()
-    request = StartSagaRequest(request_id=saga_id, saga_id=saga_id, workflow="place_order")
-    request.input.Pack(PlaceOrder(order_id=saga_id, purchase=ORDERS.request(number).purchase))
-    return request
+def mixed_order(number: int) -> PlaceOrder:
+    """A tenth is declined, a tenth asks for more than there is."""
+    return PlaceOrder(order_id=new_id(), purchase=ORDERS.request(number).purchase)

@@ -3,12 +3,11 @@
 from contextlib import AsyncExitStack
 from typing import Any
 
-from ensemble.orchestrator.v1.orchestrator_service_pb2 import StartSagaRequest
 from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 
 from benchmarks import worker
 from benchmarks.endings import Endings
-from benchmarks.orders import new_order, story
+from benchmarks.orders import new_order, start_request, story
 from benchmarks.steady import steady
 from cli.client import answered
 from cli.stack.layout import ORCHESTRATOR
@@ -26,8 +25,7 @@ class Sagas:
     async def place(self) -> None:
         """One order, to its end. Raises AioRpcError where it is refused; RuntimeError if it does not succeed."""
         order = new_order()
-        request = StartSagaRequest(request_id=order.order_id, saga_id=order.order_id, workflow="place_order")
-        request.input.Pack(order)
+        request = start_request(order)
         with story(order):
             await answered(lambda: self._orchestrator.StartSaga(request))
         await self._endings.of(order.order_id)

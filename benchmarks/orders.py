@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from ensemble.orchestrator.v1.orchestrator_service_pb2 import StartSagaRequest
 from opentelemetry import trace
-from shop.type.v1.purchase_pb2 import Address, Item, Purchase
+from shop.customer.v1.customer_service_pb2 import MODE_ORCHESTRATED
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
+from cli.load import Load
 from cli.stack.catalogue import ARTICLES, PLENTY
 from mesh import telemetry
 from mesh.identity import new_id
@@ -20,15 +22,15 @@ SKUS = itertools.cycle(article.sku for article in ARTICLES if article.pieces == 
 
 def new_order() -> PlaceOrder:
     """An order that nothing speaks against."""
-    address = Address(name="Ada Lovelace", street="Invalidenstr. 1", postcode="10115", city="Berlin", country="DE")
-    purchase = Purchase(
-        customer_id="ada",
-        email="ada@example.com",
-        items=[Item(sku=next(SKUS), quantity=1)],
-        payment_token="tok_visa",  # noqa: S106 - the sandbox's word for a card that is good
-        ship_to=address,
-    )
+    purchase = Load("", (MODE_ORCHESTRATED,), sku=next(SKUS)).request(0).purchase
     return PlaceOrder(order_id=new_id(), purchase=purchase)
+
+
+def start_request(order: PlaceOrder) -> StartSagaRequest:
+    """Starts it as a saga, past the front door."""
+    request = StartSagaRequest(request_id=order.order_id, saga_id=order.order_id, workflow="place_order")
+    request.input.Pack(order)
+    return request
 
 
 @contextmanager

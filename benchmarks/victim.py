@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 
-from benchmarks.crowd import start_request
 from benchmarks.evidence import Evidence
+from benchmarks.orders import new_order, start_request
 from cli.client import answered
 from cli.stack.layout import ORCHESTRATOR
 from cli.stack.local import Stack
@@ -34,7 +34,7 @@ class Victim:
         async with channel(f"ipv4:{self.address}", ORCHESTRATOR) as connection:
             sagas = OrchestratorServiceStub(connection)
             while True:
-                request = start_request(0)
+                request = start_request(new_order())
                 await answered(lambda: sagas.StartSaga(request))  # noqa: B023
                 if (owner := await evidence.first_owner(request.saga_id)) is not None:
                     return owner

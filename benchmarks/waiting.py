@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,9 @@ from benchmarks.comparison import ORCHESTRATOR
 from benchmarks.rounds import Clients
 from benchmarks.steady import Round
 from benchmarks.traced import Traced
+from benchmarks.victim import Victim
 from cli.output import progress
-from cli.stack import StackError
 from cli.stack.readiness import is_ready
-from cli.stack.state import Process
 
 CONCURRENCY = 64
 START_SECONDS = 60
@@ -58,7 +56,7 @@ class Waiting(BaseModel):
 
 
 async def measure(traced: Traced, clients: Clients, seconds: float, count: int) -> Waiting:
-    """Raises StackError. The stack must have run a saga before."""
+    """Raises ProcessLookupError where no orchestrator runs. The stack must have run a saga before."""
     progress.print("a new replica, and orders, with no saga waiting ...")
     without = await _seen(traced, clients, seconds)
     progress.print(f"laying down {count} waiting sagas ...")
@@ -88,20 +86,15 @@ async def _seen(traced: Traced, clients: Clients, seconds: float) -> Seen:
 
 async def _restarted(traced: Traced) -> int:
     """Kill the orchestrator; returns the pid of the next one once it is ready."""
-    before = _orchestrator(traced)
-    if before is None:
-        raise StackError("the orchestrator does not run; see above")
-    os.kill(before.pid, signal.SIGKILL)
+    victim = Victim(traced.stack, 0)
+    before = victim.pid
+    victim.kill()
     async with asyncio.timeout(START_SECONDS):
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            now = _orchestrator(traced)
-            if now is not None and now.pid != before.pid and await is_ready(f"grpc://{now.address}"):
-                return now.pid
-
-
-def _orchestrator(traced: Traced) -> Process | None:
-    return next((each for each in traced.stack.state.processes if each.name == ORCHESTRATOR), None)
+            now = victim.pid
+            if now not in (None, before) and await is_ready(f"grpc://{victim.address}"):
+                return now
 
 
 def _memory_mb(pid: int) -> float | None:

@@ -79,38 +79,36 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class Do:
-    """Call the step."""
+class _Announced:
+    """What is announced by an entry before it is begun."""
 
-    step: AnyStep
     path: str
     announced: bool = False
-    """The intent is in the log, so it may have been called already."""
+    """The intent is in the log, so it may have been begun already."""
     since: datetime | None = None
     """When it was announced, by the store's clock."""
     run: int = 1
 
 
-@dataclass(frozen=True)
-class Rest:
-    """Wait until the sleep is over. Fields as above."""
-
-    sleep: Sleep
-    path: str
-    announced: bool = False
-    since: datetime | None = None
-    run: int = 1
-
-
-@dataclass(frozen=True)
-class Undo:
-    """Take the step back. Fields as above."""
+@dataclass(frozen=True, kw_only=True)
+class Do(_Announced):
+    """Call the step."""
 
     step: AnyStep
-    path: str
-    announced: bool = False
-    since: datetime | None = None
-    run: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo(_Announced):
+    """Take the step back."""
+
+    step: AnyStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest(_Announced):
+    """Wait until the sleep is over."""
+
+    sleep: Sleep
 
 
 @dataclass(frozen=True)
@@ -178,11 +176,13 @@ class Position:
     def _do(self, leaf: Leaf) -> Do | Rest:
         name, path = leaf.name, self.saga.paths[leaf.name]
         announced, since = name in self.begun, self.begun.get(name)
-        return Do(leaf, path, announced, since) if isinstance(leaf, Step) else Rest(leaf, path, announced, since)
+        if isinstance(leaf, Step):
+            return Do(path, announced, since, step=leaf)
+        return Rest(path, announced, since, sleep=leaf)
 
     def _undo(self, step: AnyStep) -> Undo:
         name = step.name
-        return Undo(step, self.saga.paths[name], name in self.undos_begun, self.undos_begun.get(name))
+        return Undo(self.saga.paths[name], name in self.undos_begun, self.undos_begun.get(name), step=step)
 
 
 def _stamped(times: Times, at: datetime) -> Times:

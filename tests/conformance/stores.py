@@ -2,7 +2,7 @@
 
 import uuid
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -22,20 +22,20 @@ VERSION = "v1"
 OPENING = (Entry(1, 1, "", Kind.STARTED), Entry(2, 1, "first", Kind.STEP_STARTED))
 
 
-class Stores:
+class Stores(Protocol):
     """Replicas of one store, and what becomes of their leases."""
 
     async def replica(self) -> SagaStore:
         """A new replica, with a lease."""
-        raise NotImplementedError
+        ...
 
     async def expire(self, store: SagaStore) -> None:
         """The lease of a replica is over."""
-        raise NotImplementedError
+        ...
 
     async def end(self, store: SagaStore) -> None:
         """The process of a replica ends, long before its lease."""
-        raise NotImplementedError
+        ...
 
 
 class InMemory(Stores):

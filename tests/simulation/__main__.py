@@ -4,31 +4,14 @@ import argparse
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from itertools import repeat
 
-from tests.simulation.bugs import BUGS, NONE, Bug
+from tests.simulation.bugs import BUGS, NONE
+from tests.simulation.search import Finding, first_finding
 from tests.simulation.world import World
 
 CHUNK = 100
 """Seeds that a job runs before it reports."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A seed, and what it violated."""
-
-    seed: int
-    violations: list[str]
-
-
-def first_finding(seeds: range, bug: Bug = NONE) -> Finding | None:
-    """The first of the seeds that violates an invariant."""
-    for seed in seeds:
-        violations = World(seed, bug).run().violations
-        if violations:
-            return Finding(seed, violations)
-    return None
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ class DatabaseClock:
         return EPOCH_S + self._timeline.now
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        raise NotImplementedError("the database waits for nobody")
+        raise AssertionError("the database waits for nobody")
 
 
 class ProcessClock:

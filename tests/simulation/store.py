@@ -1,4 +1,4 @@
-"""The store at the other end of a network, as PostgreSQL is: appends wait for it, everything else is an Outage."""
+"""The store at the other end of a network, as PostgreSQL is: starts and appends wait for it, all else is an Outage."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -66,11 +66,10 @@ class RemoteStore:
         self.replica_id = store.replica_id
 
     async def start(self, new: NewSaga, *, owned: bool = True) -> Record:
-        return await self._ask(partial(self._store.start, new, owned=owned))
+        return await self._covered(partial(self._store.start, new, owned=owned))
 
     async def append(self, append: Append) -> Appended:
-        # Whoever appends may be cancelled meanwhile; the writer knows nothing of that.
-        return await asyncio.shield(asyncio.create_task(self._covered(append)))
+        return await self._covered(partial(self._store.append, append))
 
     async def cancel(self, saga_id: str, reason: str) -> Record | None:
         return await self._ask(partial(self._store.cancel, saga_id, reason))
@@ -99,11 +98,14 @@ class RemoteStore:
     async def release(self) -> None:
         await self._ask(self._store.release)
 
-    async def _covered(self, append: Append) -> Appended:
-        """As the group commit does: sent again until an answer comes."""
+    async def _covered(self, work: Any) -> Any:
+        """As the group commit does: sent again until an answer comes, also where nobody waits for it any more."""
+        return await asyncio.shield(asyncio.create_task(self._sent_again(work)))
+
+    async def _sent_again(self, work: Any) -> Any:
         while True:
             try:
-                return await self._ask(partial(self._store.append, append))
+                return await self._ask(work)
             except Outage:
                 await asyncio.sleep(RETRY_S)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.__main__ import first_finding
 from tests.simulation.bugs import BUGS, Bug, UnnoticedGreedyStore
+from tests.simulation.search import first_finding
 from tests.simulation.world import World
 
 ROOT = Path(__file__).parents[2]

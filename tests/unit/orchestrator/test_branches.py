@@ -52,7 +52,7 @@ async def test_where_all_branches_wait_the_shortest_wait_is_what_is_told() -> No
 
 async def test_what_is_not_asked_for_any_more_is_given_up() -> None:
     branches, given_up = Branches(), asyncio.Event()
-    undo = Undo(EVERY_BLOCK.steps[0], "create_order")
+    undo = Undo("create_order", step=EVERY_BLOCK.steps[0])
 
     async def act(action: Action) -> Outcome | Wait:
         if action is GOODS:

@@ -110,21 +110,21 @@ def test_an_empty_log_is_a_saga_that_is_not_even_started() -> None:
 def test_an_announced_step_is_to_be_done_again_after_a_crash() -> None:
     position = fold(PLACE_ORDER, reserving().entries)
 
-    assert position.next == (Do(RESERVE_STOCK, "reserve_stock", announced=True),)
+    assert position.next == (Do("reserve_stock", announced=True, step=RESERVE_STOCK),)
     assert position.state is State.RUNNING
 
 
 def test_a_refused_step_is_not_undone_but_those_before_it_are() -> None:
     position = fold(PLACE_ORDER, reserving().add(Kind.STEP_REFUSED, "reserve_stock", reason="OUT_OF_STOCK").entries)
 
-    assert position.next == (Undo(CREATE_ORDER, "create_order"),)
+    assert position.next == (Undo("create_order", step=CREATE_ORDER),)
     assert position.state is State.UNWINDING
 
 
 def test_an_unanswered_step_is_undone_itself() -> None:
     position = fold(PLACE_ORDER, reserving().add(Kind.STEP_UNKNOWN, "reserve_stock").entries)
 
-    assert position.next == (Undo(RESERVE_STOCK, "reserve_stock"),)
+    assert position.next == (Undo("reserve_stock", step=RESERVE_STOCK),)
 
 
 def test_branches_are_next_together_and_what_follows_waits_for_all_of_them() -> None:
@@ -139,7 +139,7 @@ def test_branches_are_next_together_and_what_follows_waits_for_all_of_them() -> 
     assert [action.path for action in both] == ["prepare/goods/reserve_stock", "prepare/money/process_payment"]
     assert [action.path for action in one] == ["prepare/goods/reserve_stock"]
     assert [type(action) for action in sleeping] == [Rest]
-    assert fold(EVERY_BLOCK, log.entries).next == (Do(CREATE_SHIPMENT, "create_shipment"),)
+    assert fold(EVERY_BLOCK, log.entries).next == (Do("create_shipment", step=CREATE_SHIPMENT),)
 
 
 def test_a_failed_branch_stops_the_others_and_what_they_had_begun_is_undone_last_begun_first() -> None:
@@ -148,7 +148,7 @@ def test_a_failed_branch_stops_the_others_and_what_they_had_begun_is_undone_last
     position = fold(EVERY_BLOCK, log.entries)
 
     assert [step.name for step in position.to_undo] == ["create_order", "reserve_stock"]
-    assert position.next == (Undo(RESERVE_STOCK, "prepare/goods/reserve_stock"),)
+    assert position.next == (Undo("prepare/goods/reserve_stock", step=RESERVE_STOCK),)
     with pytest.raises(IllegalLog):
         fold(EVERY_BLOCK, log.add(Kind.STEP_SUCCEEDED, "prepare/goods/reserve_stock").entries)
 
