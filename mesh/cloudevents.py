@@ -29,6 +29,8 @@ NAMESPACE = uuid.UUID("6f0d1f3e-6a3c-5f0e-9b57-3d5f1f0c7a11")
 class Event:
     """A fact ready to be sent."""
 
+    kind: str
+    """Full name of its message."""
     key: str
     stream: str
     subject: str
@@ -74,7 +76,7 @@ def announce(fact: Message, source: str, cause: str) -> Event:
         span.set_attribute("messaging.message.id", event_id)
     propagate.inject(headers, trace.set_span_in_context(span))
     span.end()
-    return Event(key, kind.stream, kind.subject(key), headers, fact.SerializeToString())
+    return Event(kind.name, key, kind.stream, kind.subject(key), headers, fact.SerializeToString())
 
 
 def receive(kind: type[F], subject: str, headers: Mapping[str, str], payload: bytes) -> Received[F]:

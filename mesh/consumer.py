@@ -49,6 +49,8 @@ class Reaction(Generic[F]):
 
     fact: type[F]
     react: Callable[[F, Once], Awaitable[None]]
+    leads_to: tuple[type[Message], ...] = ()
+    """The facts that it may announce. Any other is a bug, and is not announced."""
 
 
 @asynccontextmanager
@@ -152,7 +154,9 @@ class Consumer:
 
     async def _react(self, message: Msg, headers: dict[str, str]) -> None:
         received = receive(self._reaction.fact, message.subject, headers, message.data)
-        once = self._database.once_per_event(self.durable, received.event_id, received.announced_at)
+        once = self._database.once_per_event(
+            self.durable, received.event_id, received.announced_at, self._reaction.leads_to
+        )
         await self._reaction.react(received.fact, once)
 
     def _describe(self, span: trace.Span, message: Msg, headers: dict[str, str]) -> None:

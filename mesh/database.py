@@ -75,9 +75,9 @@ class Transaction:
         return tuple([getattr(event, name) for event in self._events] for name in names)
 
     @property
-    def announces(self) -> bool:
-        """Whether any fact was announced."""
-        return bool(self._events)
+    def announced(self) -> set[str]:
+        """The kinds of the announced facts, by their full names."""
+        return {event.kind for event in self._events}
 
 
 Work = Callable[[Transaction], Awaitable[Response]]
@@ -135,7 +135,7 @@ class Database:
         async with self.transaction() as connection:
             tx = Transaction(connection, self.source, cause)
             yield tx
-            if tx.announces:
+            if tx.announced:
                 await connection.execute(ANNOUNCE, *tx.facts())
         self._wake(tx)
 
@@ -170,9 +170,11 @@ class Database:
         async with self.connection() as connection:
             return await answer_to(connection, fence.current.get(), getattr(request, REQUEST_ID), request, response)
 
-    def once_per_event(self, durable: str, event_id: str, announced_at: datetime) -> "Once":
+    def once_per_event(
+        self, durable: str, event_id: str, announced_at: datetime, leads_to: tuple[type[Message], ...] = ()
+    ) -> "Once":
         """The inbox: handles an event once per durable."""
-        return Once(self, durable, event_id, announced_at)
+        return Once(self, durable, event_id, announced_at, leads_to)
 
     async def handle(
         self,
@@ -197,7 +199,7 @@ class Database:
         return outcome
 
     def _wake(self, tx: Transaction) -> None:
-        if tx.announces:
+        if tx.announced:
             self.announced.set()
 
 
@@ -221,10 +223,14 @@ class Once:
     event_id: str
     announced_at: datetime
     """When the fact was announced, by the clock of who announced it."""
+    leads_to: tuple[type[Message], ...]
+    """What the work may announce."""
 
     async def __call__(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
         async def answering(tx: Transaction) -> Empty:
             await work(tx)
+            if undeclared := tx.announced - {fact.DESCRIPTOR.full_name for fact in self.leads_to}:
+                raise TypeError(f"{self.durable} does not lead to {', '.join(sorted(undeclared))}, says its Reaction")
             return Empty()
 
         with suppress(HandledBefore):

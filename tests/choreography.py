@@ -222,7 +222,9 @@ class Bus:
 
     async def _attempt(self, delivery: Delivery, meanwhile: Callable[[], Awaitable[None]]) -> None:
         database = self._shop.databases[delivery.service]
-        once = Interrupted(database, delivery.durable, delivery.event_id, delivery.announced_at, meanwhile)
+        once = Interrupted(
+            database, delivery.durable, delivery.event_id, delivery.announced_at, delivery.reaction.leads_to, meanwhile
+        )
         await delivery.reaction.react(delivery.fact, once)
 
     def _weight(self, delivery: Delivery) -> float:

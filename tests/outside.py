@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from importlib import resources
@@ -18,7 +18,7 @@ from shop.shipping.v1 import shipping_service_pb2 as shipping_pb
 from shop.shipping.v1.shipment_pb2 import Shipment
 from shop.type.v1.money_pb2 import Money
 
-from mesh.database import Database, Once
+from mesh.database import Database
 from sandbox import ledger, mail, server
 from services.notification import outside as mail_server
 from services.notification.events import NotificationListener
@@ -76,14 +76,18 @@ class Service(Generic[C]):
 
     name: ClassVar[str]
     table: ClassVar[str]
+    events: Any
+    """The event door."""
 
     def __init__(self, database: Database, client: C) -> None:
         self.database = database
         self._client = client
 
-    async def hear(self, react: Callable[[Any, Once], Awaitable[None]], fact: Message, event_id: str = "e-1") -> None:
+    async def hear(self, fact: Message, event_id: str = "e-1") -> None:
         """Have the event door react to a fact."""
-        await react(fact, self.database.once_per_event(type(fact).__name__, event_id, datetime.now(UTC)))
+        (reaction,) = (each for each in self.events.reactions() if isinstance(fact, each.fact))
+        now, durable = datetime.now(UTC), type(fact).__name__
+        await reaction.react(fact, self.database.once_per_event(durable, event_id, now, reaction.leads_to))
 
     async def facts(self) -> list[Any]:
         """Everything announced so far, in order."""

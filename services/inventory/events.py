@@ -22,10 +22,14 @@ class InventoryListener:
     def reactions(self) -> tuple[Reaction[Any], ...]:
         """What it reacts to, and how."""
         return (
-            Reaction(OrderCreated, self.on_order_created),
-            Reaction(PaymentFailed, self.on_order_undone),
-            Reaction(ShippingFailed, self.on_order_undone),
-            Reaction(ShipmentCancelled, self.on_order_undone),
+            Reaction(
+                OrderCreated,
+                self.on_order_created,
+                leads_to=(facts.InventoryReserved, facts.InventoryReservationFailed),
+            ),
+            Reaction(PaymentFailed, self.on_order_undone, leads_to=(facts.InventoryReleased,)),
+            Reaction(ShippingFailed, self.on_order_undone, leads_to=(facts.InventoryReleased,)),
+            Reaction(ShipmentCancelled, self.on_order_undone, leads_to=(facts.InventoryReleased,)),
         )
 
     async def on_order_created(self, fact: OrderCreated, once: Once) -> None:

@@ -23,7 +23,7 @@ class NotificationListener:
 
     def reactions(self) -> tuple[Reaction[Any], ...]:
         """What it reacts to, and how."""
-        return (Reaction(OrderShipped, self.on_order_shipped),)
+        return (Reaction(OrderShipped, self.on_order_shipped, leads_to=(NotificationSent,)),)
 
     async def on_order_shipped(self, fact: OrderShipped, once: Once) -> None:
         """The parcel is on its way: tell the customer."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from google.protobuf.message import Message
 from shop.inventory.v1.inventory_facts_pb2 import InventoryReleased, InventoryReservationFailed, InventoryReserved
 from shop.notification.v1.notification_facts_pb2 import NotificationSent
 from shop.orders.v1.order_pb2 import CancelReason
@@ -21,19 +22,20 @@ from mesh.database import Once, Transaction
 from services.orders import core, store
 from services.orders.core import Shipped, State
 
-LEARNED = (
-    InventoryReserved,
-    InventoryReservationFailed,
-    InventoryReleased,
-    PaymentProcessed,
-    PaymentFailed,
-    PaymentRefunded,
-    OrderShipped,
-    ShippingFailed,
-    ShipmentCancelled,
-    ShipmentCancelRefused,
-    NotificationSent,
-)
+LEARNED: dict[type[Message], tuple[type[Message], ...]] = {
+    InventoryReserved: (),
+    InventoryReservationFailed: (OrderCancelled,),
+    InventoryReleased: (OrderCancelled,),
+    PaymentProcessed: (),
+    PaymentFailed: (OrderCancelled,),
+    PaymentRefunded: (OrderCancelled,),
+    OrderShipped: (OrderCompleted,),
+    ShippingFailed: (),
+    ShipmentCancelled: (),
+    ShipmentCancelRefused: (),
+    NotificationSent: (),
+}
+"""The facts about an order, and the outcome that each may decide."""
 
 
 class OrderListener:
@@ -44,7 +46,7 @@ class OrderListener:
 
     def reactions(self) -> tuple[Reaction[Any], ...]:
         """What it reacts to, and how."""
-        return tuple(Reaction(fact, self.on_fact) for fact in LEARNED)
+        return tuple(Reaction(fact, self.on_fact, leads_to) for fact, leads_to in LEARNED.items())
 
     async def on_fact(self, fact: Any, once: Once) -> None:
         """Take note; announce the outcome if this decided it."""

@@ -25,9 +25,13 @@ class PaymentListener:
     def reactions(self) -> tuple[Reaction[Any], ...]:
         """What it reacts to, and how."""
         return (
-            Reaction(InventoryReserved, self.on_inventory_reserved),
-            Reaction(ShippingFailed, self.on_order_undone),
-            Reaction(ShipmentCancelled, self.on_order_undone),
+            Reaction(
+                InventoryReserved,
+                self.on_inventory_reserved,
+                leads_to=(facts.PaymentProcessed, facts.PaymentFailed),
+            ),
+            Reaction(ShippingFailed, self.on_order_undone, leads_to=(facts.PaymentRefunded,)),
+            Reaction(ShipmentCancelled, self.on_order_undone, leads_to=(facts.PaymentRefunded,)),
         )
 
     async def on_inventory_reserved(self, fact: InventoryReserved, once: Once) -> None:

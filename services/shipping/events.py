@@ -25,8 +25,16 @@ class ShippingListener:
     def reactions(self) -> tuple[Reaction[Any], ...]:
         """What it reacts to, and how."""
         return (
-            Reaction(PaymentProcessed, self.on_payment_processed),
-            Reaction(OrderCancelRequested, self.on_order_cancel_requested),
+            Reaction(
+                PaymentProcessed,
+                self.on_payment_processed,
+                leads_to=(facts.OrderShipped, facts.ShippingFailed),
+            ),
+            Reaction(
+                OrderCancelRequested,
+                self.on_order_cancel_requested,
+                leads_to=(facts.ShipmentCancelled, facts.ShipmentCancelRefused),
+            ),
         )
 
     async def on_payment_processed(self, fact: PaymentProcessed, once: Once) -> None:

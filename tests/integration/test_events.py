@@ -54,7 +54,7 @@ class World:
         self._stack = stack
 
     async def listen(self) -> None:
-        reaction = Reaction(OrderCreated, self.listener.react)
+        reaction = Reaction(OrderCreated, self.listener.react, leads_to=(OrderCancelled,))
         await self._stack.enter_async_context(consuming(self.service, [reaction], self.database, self.bus))
 
     async def announce(self, *order_ids: str) -> None:
@@ -108,7 +108,7 @@ async def test_what_is_committed_is_handled_once(world: World) -> None:
 
 async def test_nothing_is_lost_or_handled_twice_while_listeners_come_and_go(world: World) -> None:
     wanted = order_ids(1000)
-    reaction = Reaction(OrderCreated, world.listener.react)
+    reaction = Reaction(OrderCreated, world.listener.react, leads_to=(OrderCancelled,))
     await world.announce(*wanted)
     for count in range(100, 600, 100):
         async with consuming(world.service, [reaction], world.database, world.bus):

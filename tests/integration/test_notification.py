@@ -92,7 +92,7 @@ async def test_shipped_order_is_confirmed_once_however_often_it_is_told(
     notification: NotificationService, outside: Outside
 ) -> None:
     for _ in range(3):
-        await notification.hear(notification.events.on_order_shipped, ON_ITS_WAY)
+        await notification.hear(ON_ITS_WAY)
 
     notification_id = f"{ORDER}.send_notification"
     assert await notification.facts() == [NotificationSent(order_id=ORDER, notification_id=notification_id)]
@@ -104,7 +104,7 @@ async def test_mailbox_that_takes_no_mail_is_no_fact(notification: NotificationS
     fact.CopyFrom(ON_ITS_WAY)
     fact.purchase.email = "bounce@example.com"
 
-    await notification.hear(notification.events.on_order_shipped, fact)
+    await notification.hear(fact)
 
     assert await notification.facts() == []
     (only,) = (await notification.list()).notifications

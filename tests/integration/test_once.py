@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS effect (id int GENERATED ALWAYS AS IDENTITY)"
 REQUEST = AdjustStockRequest(request_id="r-1", sku="A", delta=1)
+LEADS_TO = (OrderCreated,)
 
 
 @pytest.fixture
@@ -91,9 +92,19 @@ async def test_an_event_is_handled_once_per_durable(database: Database) -> None:
         await adjust(tx)
 
     for durable in ("a_Created", "a_Created", "b_Created"):
-        await database.once_per_event(durable, "event-1", datetime.now(UTC))(work)
+        await database.once_per_event(durable, "event-1", datetime.now(UTC), LEADS_TO)(work)
 
     assert await effects(database) == 2
+
+
+async def test_a_reaction_announces_nothing_that_it_does_not_declare(database: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        await adjust(tx)
+
+    with pytest.raises(TypeError, match="does not lead to shop.orders.v1.OrderCreated"):
+        await database.once_per_event("a_Created", "event-1", datetime.now(UTC))(work)
+
+    assert await effects(database) == 0
 
 
 async def test_a_request_id_cannot_pass_for_an_event(database: Database) -> None:
@@ -103,7 +114,7 @@ async def test_a_request_id_cannot_pass_for_an_event(database: Database) -> None
     async def work(tx: Transaction) -> None:
         await adjust(tx)
 
-    await database.once_per_event("a_Created", "event-1", datetime.now(UTC))(work)
+    await database.once_per_event("a_Created", "event-1", datetime.now(UTC), LEADS_TO)(work)
     assert await effects(database) == 2
 
 

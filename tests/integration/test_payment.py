@@ -181,9 +181,8 @@ async def test_unknown_payment_is_not_found(payment: PaymentService) -> None:
 async def test_reserved_order_is_charged_once_however_often_it_is_told(
     payment: PaymentService, outside: Outside
 ) -> None:
-    react = payment.events.on_inventory_reserved
-    await asyncio.gather(*(payment.hear(react, RESERVED) for _ in range(5)))
-    await payment.hear(react, RESERVED)
+    await asyncio.gather(*(payment.hear(RESERVED) for _ in range(5)))
+    await payment.hear(RESERVED)
 
     payment_id = f"{ORDER}.process_payment"
     announced = PaymentProcessed(order_id=ORDER, payment_id=payment_id, total=TOTAL, purchase=purchase())
@@ -193,7 +192,7 @@ async def test_reserved_order_is_charged_once_however_often_it_is_told(
 
 async def test_declined_order_is_announced_as_failed(payment: PaymentService) -> None:
     fact = InventoryReserved(order_id=ORDER, total=TOTAL, purchase=purchase(token="tok_declined"))
-    await payment.hear(payment.events.on_inventory_reserved, fact)
+    await payment.hear(fact)
 
     (failed,) = await payment.facts()
     assert isinstance(failed, PaymentFailed)
@@ -204,9 +203,9 @@ async def test_declined_order_is_announced_as_failed(payment: PaymentService) ->
 async def test_order_that_is_not_shipped_is_refunded_once(
     payment: PaymentService, outside: Outside, undone: ShippingFailed | ShipmentCancelled
 ) -> None:
-    await payment.hear(payment.events.on_inventory_reserved, RESERVED)
+    await payment.hear(RESERVED)
     for _ in range(2):
-        await payment.hear(payment.events.on_order_undone, undone)
+        await payment.hear(undone)
 
     _, refunded = await payment.facts()
     assert isinstance(refunded, PaymentRefunded)
@@ -215,8 +214,8 @@ async def test_order_that_is_not_shipped_is_refunded_once(
 
 
 async def test_order_undone_before_it_was_charged_never_is(payment: PaymentService, outside: Outside) -> None:
-    await payment.hear(payment.events.on_order_undone, ShipmentCancelled(order_id=ORDER))
-    await payment.hear(payment.events.on_inventory_reserved, RESERVED)
+    await payment.hear(ShipmentCancelled(order_id=ORDER))
+    await payment.hear(RESERVED)
 
     refunded, failed = await payment.facts()
     assert isinstance(refunded, PaymentRefunded)
@@ -231,11 +230,11 @@ async def test_fact_that_meets_an_outage_is_handled_when_it_comes_again(
 ) -> None:
     await outside.end()
     with pytest.raises(Outage):
-        await payment.hear(payment.events.on_inventory_reserved, RESERVED)
+        await payment.hear(RESERVED)
     assert await payment.facts() == []
 
     await outside.begin()
-    await payment.hear(payment.events.on_inventory_reserved, RESERVED)
+    await payment.hear(RESERVED)
     assert [type(fact) for fact in await payment.facts()] == [PaymentProcessed]
 
 

@@ -128,9 +128,8 @@ async def test_unknown_shipment_is_not_found(shipping: ShippingService) -> None:
 
 
 async def test_paid_order_is_shipped_once_however_often_it_is_told(shipping: ShippingService, outside: Outside) -> None:
-    react = shipping.events.on_payment_processed
-    await asyncio.gather(*(shipping.hear(react, PAID) for _ in range(5)))
-    await shipping.hear(react, PAID)
+    await asyncio.gather(*(shipping.hear(PAID) for _ in range(5)))
+    await shipping.hear(PAID)
 
     (shipped,) = await shipping.facts()
     assert isinstance(shipped, OrderShipped)
@@ -140,7 +139,7 @@ async def test_paid_order_is_shipped_once_however_often_it_is_told(shipping: Shi
 
 async def test_order_the_carrier_does_not_take_is_announced_as_failed(shipping: ShippingService) -> None:
     fact = PaymentProcessed(order_id=ORDER, total=TOTAL, purchase=purchase(postcode="00000"))
-    await shipping.hear(shipping.events.on_payment_processed, fact)
+    await shipping.hear(fact)
 
     (failed,) = await shipping.facts()
     assert isinstance(failed, ShippingFailed)
@@ -148,9 +147,9 @@ async def test_order_the_carrier_does_not_take_is_announced_as_failed(shipping: 
 
 
 async def test_cancel_that_comes_too_late_is_refused(shipping: ShippingService) -> None:
-    await shipping.hear(shipping.events.on_payment_processed, PAID)
+    await shipping.hear(PAID)
     for event_id in ("the customer's", "the watchdog's", "the watchdog's"):
-        await shipping.hear(shipping.events.on_order_cancel_requested, CANCEL, event_id)
+        await shipping.hear(CANCEL, event_id)
 
     _, *refused = await shipping.facts()
     assert [type(fact) for fact in refused] == [ShipmentCancelRefused] * 2
@@ -160,8 +159,8 @@ async def test_cancel_that_comes_too_late_is_refused(shipping: ShippingService) 
 async def test_cancel_that_comes_first_is_granted_and_fails_the_shipment(
     shipping: ShippingService, outside: Outside
 ) -> None:
-    await shipping.hear(shipping.events.on_order_cancel_requested, CANCEL)
-    await shipping.hear(shipping.events.on_payment_processed, PAID)
+    await shipping.hear(CANCEL)
+    await shipping.hear(PAID)
 
     cancelled, failed = await shipping.facts()
     assert isinstance(cancelled, ShipmentCancelled)
