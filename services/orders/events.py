@@ -30,7 +30,7 @@ LEARNED: dict[type[Message], tuple[type[Message], ...]] = {
     PaymentFailed: (OrderCancelled,),
     PaymentRefunded: (OrderCancelled,),
     OrderShipped: (OrderCompleted,),
-    ShippingFailed: (),
+    ShippingFailed: (OrderCancelled,),
     ShipmentCancelled: (),
     ShipmentCancelRefused: (),
     NotificationSent: (),

@@ -101,7 +101,7 @@ async def test_a_reaction_announces_nothing_that_it_does_not_declare(database: D
     async def work(tx: Transaction) -> None:
         await adjust(tx)
 
-    with pytest.raises(TypeError, match="does not lead to shop.orders.v1.OrderCreated"):
+    with pytest.raises(TypeError, match=r"does not lead to shop\.orders\.v1\.OrderCreated"):
         await database.once_per_event("a_Created", "event-1", datetime.now(UTC))(work)
 
     assert await effects(database) == 0
