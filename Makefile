@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir
 PROTOS = $(shell find proto -name '*.proto' | sort)
 SERVICES = $(shell find proto -name '*_service.proto' | sort)
-CODE := mesh services orchestrator sandbox cli benchmarks tests
+CODE := mesh services orchestrator sandbox catalogue cli benchmarks tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing is written outside the checkout.
@@ -46,7 +46,7 @@ setup: .venv/dev ## Install everything into .venv
 test: check simulate integration scenarios ## Everything that is tested
 
 .PHONY: check
-check: format-check lint types imports proto-check unit ## What must hold before a commit; under a minute
+check: format-check lint types imports proto-check catalogue-check unit ## What must hold before a commit; under a minute
 
 .PHONY: format
 format: .venv/dev ## Format the code and the contracts
@@ -90,6 +90,14 @@ proto-check: .venv/dev ## Lint the contracts; check that gen/ is theirs and that
 	$(call generate,.cache/gen)
 	diff --recursive --exclude=__pycache__ gen .cache/gen
 
+.PHONY: catalogue
+catalogue: .venv/dev ## Generate the catalogue of facts and docs/events/ from the code
+	$(BIN)/python -m catalogue
+
+.PHONY: catalogue-check
+catalogue-check: .venv/dev
+	$(BIN)/python -m catalogue --check
+
 .PHONY: unit
 unit: .venv/dev ## Tests without I/O
 	$(BIN)/pytest -q tests/unit
@@ -102,6 +110,12 @@ simulate: .venv/dev ## Replicas, store and network in virtual time, with faults:
 integration: .venv/dev ## Tests against real PostgreSQL, NATS and the outside world
 	$(BIN)/pytest -q tests/conformance tests/integration
 
+.PHONY: permute
+permute: CASES ?= 20000
+permute: SEED := $(or $(SEED),$(shell date +%s))
+permute: .venv/dev ## Choreographed orders whose facts arrive in any order, late and twice: CASES=20000; SEED= says which
+	PERMUTE_CASES=$(CASES) PERMUTE_SEED=$(SEED) $(BIN)/pytest -q --show-capture=no tests/integration/test_choreography.py -k however
+
 .PHONY: scenarios
 scenarios: .venv/dev ## Tests against the whole of `ensemble up`: every outcome in both modes, faults, documents
 	$(BIN)/pytest -q tests/scenarios
@@ -109,11 +123,11 @@ scenarios: .venv/dev ## Tests against the whole of `ensemble up`: every outcome 
 .PHONY: chaos
 chaos: MINUTES ?= 10
 chaos: SEED ?= 1
-chaos: .venv/dev ## Torment the orchestrator's replicas for MINUTES=10; SEED=1 says whom and how
-	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/pytest -q -s tests/scenarios/test_orchestrator_faults.py
+chaos: .venv/dev ## Torment the orchestrator, then the choreography, for MINUTES=10 each; SEED=1 says whom and how
+	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/pytest -q -s tests/scenarios/test_orchestrator_faults.py tests/scenarios/test_choreography_faults.py
 
 .PHONY: bench
-bench: .venv/runtime ## Measure the orchestrator: against the raw chain, among 100,000 waiting sagas, when killed; five minutes
+bench: .venv/runtime ## Measure both ways: against the raw chain, among 100,000 waiting sagas, when killed; seven minutes
 	@$(BIN)/python -m benchmarks
 
 .PHONY: lock

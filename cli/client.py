@@ -61,10 +61,17 @@ class Where:
     data: Path = DEFAULT_DATA
     address: str | None = None
     """Of the one service that the command calls, if it was named."""
+    nats: str | None = None
+    """URL of NATS, if it was named."""
 
     def target(self, package: str) -> str:
         """The gRPC target of `package`. Raises StackError when the stack does not run."""
         return self.address or self._running().services[package]
+
+    @property
+    def nats_url(self) -> str:
+        """With the operator's user. Raises StackError when the stack does not run."""
+        return self.nats or self._running().nats_url
 
     def _running(self) -> State:
         here = Path.cwd()

@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import demo, order, place, saga, stock, up
+from cli import demo, events, order, place, rebuild, saga, show, stock, tail, up
 from cli.running import EXIT_CODES
 
 app = typer.Typer(
@@ -15,8 +15,12 @@ app = typer.Typer(
 app.command(epilog=EXIT_CODES)(up.up)
 app.command(epilog=EXIT_CODES)(demo.demo)
 order.app.command(epilog=EXIT_CODES)(place.place)
+order.app.command(epilog=EXIT_CODES)(show.show)
+order.app.command(epilog=EXIT_CODES)(rebuild.rebuild)
 app.add_typer(order.app, name="order")
 app.add_typer(saga.app, name="saga")
+events.app.command(epilog=EXIT_CODES)(tail.tail)
+app.add_typer(events.app, name="events")
 app.command(epilog=EXIT_CODES)(stock.stock)
 
 if __name__ == "__main__":

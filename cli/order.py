@@ -9,11 +9,10 @@ from shop.customer.v1.customer_service_pb2_grpc import CustomerServiceStub
 from shop.orders.v1.order_pb2 import CancelReason, OrderState, TimelineEntry
 from shop.orders.v1.orders_service_pb2 import ListOrdersRequest
 from shop.orders.v1.orders_service_pb2_grpc import OrderServiceStub
-from shop.type.v1.purchase_pb2 import Item
 
 from cli.client import DEFAULT_DATA, Address, Data, Json, Where, connected
 from cli.follow import FINAL, Order, Unseen, follow
-from cli.output import console, money, print_json, print_json_line, since, styled, table, when, word
+from cli.output import console, items_of, money, print_json, print_json_line, since, styled, table, when, word
 from cli.running import EXIT_CODES, run
 from cli.stack.layout import CUSTOMER, ORDERS
 from mesh.identity import new_id
@@ -75,7 +74,7 @@ async def _list(where: Where, limit: int, as_json: bool) -> None:
             order.order_id,
             styled(state_word(order.state)),
             reason_word(order.cancel_reason),
-            _items(order.items),
+            items_of(order.items),
             money(order.total),
             when(order.created_at),
         )
@@ -111,8 +110,8 @@ async def show_changes(customer: CustomerServiceStub, order_id: str, as_json: bo
 
 def print_order(order: Order) -> None:
     """Who, what and how: that which does not change."""
-    mode = word(Mode.Name(order.mode), "MODE_").lower()
-    console.print(f"order {order.order_id}  {mode}  {_items(order.items)}")
+    mode = word(Mode.DESCRIPTOR, order.mode, "MODE_").lower()
+    console.print(f"order {order.order_id}  {mode}  {items_of(order.items)}")
 
 
 def print_timeline(order: Order, entries: Iterable[TimelineEntry]) -> None:
@@ -132,13 +131,9 @@ def outcome(order: Order) -> str:
     return reason_word(order.cancel_reason) or f"{money(order.total)} {order.tracking}".strip()
 
 
-def state_word(state: OrderState.ValueType) -> str:
-    return word(OrderState.Name(state), "ORDER_STATE_")
+def state_word(state: int) -> str:
+    return word(OrderState.DESCRIPTOR, state, "ORDER_STATE_")
 
 
-def reason_word(reason: CancelReason.ValueType) -> str:
-    return word(CancelReason.Name(reason), "CANCEL_REASON_")
-
-
-def _items(items: Iterable[Item]) -> str:
-    return ", ".join(f"{item.quantity} x {item.sku}" for item in items)
+def reason_word(reason: int) -> str:
+    return word(CancelReason.DESCRIPTOR, reason, "CANCEL_REASON_")

@@ -1,9 +1,11 @@
 """What commands print: tables and lines for people, protobuf JSON for programs."""
 
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import typer
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from shop.type.v1.money_pb2 import Money
+from shop.type.v1.purchase_pb2 import Item
 
 PIPE_WIDTH = 140
 """Columns of a table that is not printed on a terminal: nobody there can widen a window."""
@@ -49,9 +52,13 @@ def table(*columns: str) -> Table:
     return made
 
 
-def word(name: str, prefix: str) -> str:
-    """The name of an enum's value without the prefix that proto style demands; empty for UNSPECIFIED."""
-    return name.removeprefix(prefix).removeprefix("UNSPECIFIED")
+def word(enum: EnumDescriptor, number: int, prefix: str) -> str:
+    """The name of an enum's value without the prefix that proto style demands; empty for UNSPECIFIED.
+
+    Of a value that is newer than this program, the number.
+    """
+    known = enum.values_by_number.get(number)
+    return known.name.removeprefix(prefix).removeprefix("UNSPECIFIED") if known else str(number)
 
 
 def styled(state: str) -> Text:
@@ -63,9 +70,19 @@ def money(amount: Money) -> str:
     return f"{amount.amount_minor / 100:,.2f} {amount.currency}" if amount.currency else ""
 
 
+def items_of(items: Iterable[Item]) -> str:
+    """For example `2 x MUG-RED, 1 x KETTLE-1`."""
+    return ", ".join(f"{item.quantity} x {item.sku}" for item in items)
+
+
 def when(moment: Timestamp) -> str:
     """In local time, to the second."""
-    return datetime.fromtimestamp(moment.seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return local(datetime.fromtimestamp(moment.seconds, UTC))
+
+
+def local(moment: datetime) -> str:
+    """In local time, to the second."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def since(start: Timestamp, moment: Timestamp) -> str:

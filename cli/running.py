@@ -1,11 +1,13 @@
 """How every command runs: its coroutine in an event loop, its errors as one line and an exit code."""
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any
 
+import structlog
 import typer
 
 from cli.stack import StackError
@@ -28,6 +30,8 @@ class CommandError(Exception):
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a command to its end. The first Ctrl-C or SIGTERM cancels it; while it tidies up, more are ignored."""
+    # What the kit logs is for those who run a service; here what matters is said by an error.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         asyncio.run(_interruptible(main))
     except CommandError as error:

@@ -102,7 +102,7 @@ def _log(saga: Saga) -> object:
             str(entry.sequence),
             since(saga.created_at, entry.at),
             entry.path,
-            word(SagaEntryKind.Name(entry.kind), "SAGA_ENTRY_KIND_"),
+            word(SagaEntryKind.DESCRIPTOR, entry.kind, "SAGA_ENTRY_KIND_"),
             entry.reason,
             entry.message,
         )
@@ -110,4 +110,4 @@ def _log(saga: Saga) -> object:
 
 
 def _state(saga: Saga) -> str:
-    return word(SagaState.Name(saga.state), "SAGA_STATE_")
+    return word(SagaState.DESCRIPTOR, saga.state, "SAGA_STATE_")

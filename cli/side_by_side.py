@@ -36,7 +36,7 @@ async def show_both(customer: CustomerServiceStub, load: Load) -> list[Order]:
 
 
 def titles(load: Load) -> list[str]:
-    return [word(Mode.Name(mode), "MODE_").lower() for mode in load.modes]
+    return [word(Mode.DESCRIPTOR, mode, "MODE_").lower() for mode in load.modes]
 
 
 class _Live:

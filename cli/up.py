@@ -31,19 +31,20 @@ def up(
     replicas: Annotated[
         list[str] | None, typer.Option(metavar="NAME=N", help="So many of a service; may be repeated.")
     ] = None,
+    nats: Annotated[int, typer.Option(metavar="1|3", help="NATS servers: one, or a cluster of three.")] = 1,
     restart: Annotated[bool, typer.Option(help="Start a process again when it dies.")] = True,
 ) -> None:
     """Start everything on loopback and keep it running until Ctrl-C."""
-    run(_up(Plan(data, _layout(port_base, replicas or []), restart)))
+    run(_up(Plan(data, _layout(port_base, replicas or [], nats), restart)))
 
 
-def _layout(port_base: int, replicas: list[str]) -> Layout:
+def _layout(port_base: int, replicas: list[str], nats: int) -> Layout:
     try:
         counts = {name: int(count) for name, count in (each.split("=") for each in replicas)}
     except ValueError:
         raise typer.BadParameter("--replicas takes NAME=N, for example orders=2") from None
     try:
-        return Layout(port_base, counts)
+        return Layout(port_base, counts, nats)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

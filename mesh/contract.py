@@ -44,11 +44,15 @@ class Fact:
         """The subject of the fact about `key`; `*` for all of them."""
         return f"{self.name}.{key}"
 
+    def story(self, key: str) -> str:
+        """The subject of all facts about `key`, of every package beside this one; `*` for those about anything."""
+        root, _, version, _ = self.name.split(".")
+        return f"{root}.*.{version}.*.{key}"
+
     @property
     def stream_subjects(self) -> str:
-        """What its stream listens to: the facts of every package beside this one."""
-        root, _, version, _ = self.name.split(".")
-        return f"{root}.*.{version}.*.*"
+        """What its stream listens to."""
+        return self.story("*")
 
 
 @cache

@@ -7,8 +7,7 @@ facts it leads to are committed together or not at all.
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from importlib import resources
@@ -16,19 +15,22 @@ from typing import Any, TypeVar
 
 import asyncpg
 import structlog
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from mesh import fence
-from mesh.cloudevents import Event, announce
 from mesh.errors import Outage, Refusal
 from mesh.fence import Fence
-from mesh.handled import ANNOUNCE, Connection, answer_to, fingerprint, mark
+from mesh.handled import ANNOUNCE, answer_to, fingerprint, mark
+from mesh.lockstep import Connection
+from mesh.once import Inbox, Once
+from mesh.transaction import HandledBefore, Transaction, columns
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
 
 Response = TypeVar("Response", bound=Message)
 Outcome = TypeVar("Outcome", bound=Message | Refusal)
+
+__all__ = ["Connection", "Database", "HandledBefore", "Once", "Outage", "Overtaken", "Transaction"]
 
 REQUEST_ID = "request_id"
 """The field that every mutating request has."""
@@ -52,34 +54,6 @@ OUTAGES = (
 )
 
 
-class Transaction:
-    """A transaction in progress: the connection, and the facts it will announce."""
-
-    def __init__(self, connection: Connection, source: str, cause: str) -> None:
-        self.connection = connection
-        self._source = source
-        self._cause = cause
-        self._events: list[Event] = []
-
-    def announce(self, fact: Message) -> None:
-        """Put a fact into the outbox, committed with everything else.
-
-        Its id follows from who announces it, what, about whom and why, so that handling the same cause again
-        makes the same event.
-        """
-        self._events.append(announce(fact, self._source, self._cause))
-
-    def facts(self) -> tuple[list[Any], ...]:
-        """The columns of the outbox rows of the announced facts."""
-        names = ("key", "stream", "subject", "headers", "payload")
-        return tuple([getattr(event, name) for event in self._events] for name in names)
-
-    @property
-    def announced(self) -> set[str]:
-        """The kinds of the announced facts, by their full names."""
-        return {event.kind for event in self._events}
-
-
 Work = Callable[[Transaction], Awaitable[Response]]
 
 
@@ -91,6 +65,9 @@ class Database:
         self.source = source
         self.announced = asyncio.Event()
         """Set after each commit that announced something: wakes the relay."""
+        self.full = ""
+        """Why nothing more can be announced, while that is so. What announces nothing goes on."""
+        self.inbox = Inbox(self)
 
     @classmethod
     @asynccontextmanager
@@ -133,11 +110,11 @@ class Database:
     async def announcing(self, cause: str) -> AsyncGenerator[Transaction]:
         """A transaction whose announced facts are committed with it; `cause` is what led to them."""
         async with self.transaction() as connection:
-            tx = Transaction(connection, self.source, cause)
+            tx = Transaction(connection, self, cause)
             yield tx
-            if tx.announced:
-                await connection.execute(ANNOUNCE, *tx.facts())
-        self._wake(tx)
+            if tx.events:
+                await connection.execute(ANNOUNCE, *columns(tx.events))
+        self.wake(tx)
 
     async def once(self, request: Message, response: type[Response], work: Work[Response]) -> Response:
         """Answer a request with a `request_id` once; a repeat gets the first answer, refusals included.
@@ -171,10 +148,15 @@ class Database:
             return await answer_to(connection, fence.current.get(), getattr(request, REQUEST_ID), request, response)
 
     def once_per_event(
-        self, durable: str, event_id: str, announced_at: datetime, leads_to: tuple[type[Message], ...] = ()
-    ) -> "Once":
+        self,
+        durable: str,
+        event_id: str,
+        announced_at: datetime,
+        leads_to: tuple[type[Message], ...] = (),
+        about: str = "",
+    ) -> Once:
         """The inbox: handles an event once per durable."""
-        return Once(self, durable, event_id, announced_at, leads_to)
+        return Once(self, durable, event_id, announced_at, leads_to, about or event_id)
 
     async def handle(
         self,
@@ -191,50 +173,21 @@ class Database:
         HandledBefore; Refusal STALE_EPOCH.
         """
         async with self.transaction() as connection:
-            tx = Transaction(connection, self.source, cause)
+            tx = Transaction(connection, self, cause)
             outcome = await work(tx)
-            if not await mark(connection, by, key, fingerprint, outcome, tx.facts()):
+            if not await mark(connection, by, key, fingerprint, outcome, columns(tx.events)):
                 raise HandledBefore
-        self._wake(tx)
+        self.wake(tx)
         return outcome
 
-    def _wake(self, tx: Transaction) -> None:
-        if tx.announced:
+    def wake(self, *transactions: Transaction) -> None:
+        """Have the relay look, if something was announced."""
+        if any(tx.events for tx in transactions):
             self.announced.set()
 
 
 class Overtaken(Outage):
     """Somebody else has just written the same id: the repeat finds what they wrote."""
-
-
-class HandledBefore(Exception):
-    """The key has been handled: what was done for it again is rolled back."""
-
-
-@dataclass(frozen=True)
-class Once:
-    """Awaited with work, does it in the transaction that marks a fact as handled by a durable.
-
-    Does nothing for a fact handled before. Raises Outage, with nothing done, if the database does not answer.
-    """
-
-    database: Database
-    durable: str
-    event_id: str
-    announced_at: datetime
-    """When the fact was announced, by the clock of who announced it."""
-    leads_to: tuple[type[Message], ...]
-    """What the work may announce."""
-
-    async def __call__(self, work: Callable[[Transaction], Awaitable[None]]) -> None:
-        async def answering(tx: Transaction) -> Empty:
-            await work(tx)
-            if undeclared := tx.announced - {fact.DESCRIPTOR.full_name for fact in self.leads_to}:
-                raise TypeError(f"{self.durable} does not lead to {', '.join(sorted(undeclared))}, says its Reaction")
-            return Empty()
-
-        with suppress(HandledBefore):
-            await self.database.handle(self.event_id, f"event/{self.durable}/{self.event_id}", b"", answering, None)
 
 
 async def _attempt(work: Work[Response], transaction: Transaction) -> Response | Refusal:

@@ -1,17 +1,15 @@
 """The table `handled`: what was answered to a request, and which facts have been reacted to."""
 
 import hashlib
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 from google.protobuf.message import Message
 
 from mesh import fence
 from mesh.errors import Kind, Refusal
 from mesh.fence import Fence
+from mesh.lockstep import Connection
 
-Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Response = TypeVar("Response", bound=Message)
 
 ANNOUNCE = """
@@ -31,6 +29,17 @@ SELECT {fence.NEWEST} AS newest_epoch, EXISTS (SELECT FROM fresh) AS fresh
 """Fence, mark, answer and announce in one statement. Where the epoch is stale, or the mark not fresh because it was
 handled before, all this is to be rolled back.
 """
+MARK_EVENTS = """
+WITH fresh AS (
+    INSERT INTO handled (key, fingerprint, answer) SELECT key, '', '' FROM unnest($1::text[]) AS event (key)
+    ON CONFLICT DO NOTHING RETURNING true
+), announced AS (
+    INSERT INTO outbox (key, stream, subject, headers, payload)
+    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
+)
+SELECT count(*) FROM fresh
+"""
+"""The same for several events at once."""
 HANDLED = f"""
 WITH {fence.RAISED}
 SELECT newest_epoch, fingerprint, answer, refusal
@@ -72,6 +81,11 @@ async def mark(
     (row,) = await connection.fetch(MARK, *fence.columns(by), key, fingerprint, *columns(outcome), *facts)
     fence.check(by, row["newest_epoch"])
     return row["fresh"]
+
+
+async def mark_events(connection: Connection, keys: list[str], facts: tuple[list[Any], ...]) -> bool:
+    """Mark events as handled, with the facts they led to. False if one was before: the caller rolls back."""
+    return await connection.fetchval(MARK_EVENTS, keys, *facts) == len(keys)
 
 
 async def answer_to(

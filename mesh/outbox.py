@@ -4,16 +4,19 @@ At most one fact per key is in flight, so a failed publish never lets a later fa
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import structlog
 
+from mesh import metrics
 from mesh.background import ended
 from mesh.bus import Bus
-from mesh.database import Connection, Database
+from mesh.database import Database
 from mesh.errors import Outage
+from mesh.lockstep import Connection
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.outbox")
 
@@ -23,7 +26,13 @@ BATCH = 200
 LOCK = 2
 """Advisory lock of the one active relay of a database; it goes with its connection, so a takeover needs no clock."""
 
-UNSENT = "SELECT id, key, stream, subject, headers, payload FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT $1"
+UNSENT = """
+WITH sent AS (UPDATE outbox SET sent_at = now() WHERE id = ANY ($1))
+SELECT id, key, stream, subject, headers, payload FROM outbox
+WHERE sent_at IS NULL AND id <> ALL ($1) ORDER BY id LIMIT $2
+"""
+"""Marks what was sent last, and reads what is next, in one round trip. What is never marked is sent again."""
+SENT = "UPDATE outbox SET sent_at = now() WHERE id = ANY ($1)"
 
 
 @asynccontextmanager
@@ -57,34 +66,40 @@ async def _relay(database: Database, bus: Bus) -> None:
 
 async def _send_for_ever(connection: Connection, announced: asyncio.Event, bus: Bus) -> None:
     # Everything is read and marked through the connection that holds the lock: losing one is losing both.
-    while True:
-        announced.clear()
-        rows = await connection.fetch(UNSENT, BATCH)
-        if rows:
-            await _send(connection, rows, bus)
-        else:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(announced.wait(), POLL)
+    sent: list[int] = []
+    try:
+        while True:
+            announced.clear()
+            rows = await connection.fetch(UNSENT, sent, BATCH)
+            sent = []
+            if rows:
+                await _send(rows, bus, sent)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(announced.wait(), POLL)
+    finally:
+        if sent:
+            await connection.execute(SENT, sent)
 
 
-async def _send(connection: Connection, rows: list[asyncpg.Record], bus: Bus) -> None:
-    """Send each key's facts in turn, the keys side by side, and mark what the bus has stored."""
+async def _send(rows: list[asyncpg.Record], bus: Bus, sent: list[int]) -> None:
+    """Send each key's facts in turn, the keys side by side, and note what the bus has stored. Raises Outage."""
     stories: dict[str, list[asyncpg.Record]] = {}
     for row in rows:
         stories.setdefault(row["key"], []).append(row)
-    sent: list[int] = []
-    outages = await asyncio.gather(*(_send_story(story, bus, sent) for story in stories.values()))
-    await connection.execute("UPDATE outbox SET sent_at = now() WHERE id = ANY($1)", sent)
-    for outage in outages:
+    for outage in await asyncio.gather(*(_send_story(story, bus, sent) for story in stories.values())):
         if outage is not None:
             raise outage
 
 
 async def _send_story(story: list[asyncpg.Record], bus: Bus, sent: list[int]) -> Outage | None:
     for row in story:
+        started = time.perf_counter()
         try:
             await bus.publish(row["stream"], row["subject"], row["payload"], row["headers"])
         except Outage as outage:
+            metrics.sent([row["subject"]], time.perf_counter() - started, outage)
             return outage
+        metrics.sent([row["subject"]], time.perf_counter() - started)
         sent.append(row["id"])
     return None

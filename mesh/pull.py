@@ -16,6 +16,9 @@ from nats.aio.subscription import Subscription
 
 from mesh.background import ended
 from mesh.bus import Bus
+from mesh.errors import Outage
+
+Handle = Callable[[Msg], Awaitable[None]]
 
 IN_FLIGHT = 64
 """Messages of one durable that a process handles at a time."""
@@ -23,6 +26,8 @@ NANOSECONDS = 1_000_000_000
 EXPIRES = 10.0
 HEARTBEAT = 1.0
 """Seconds after which a request is over, and between two signs of life while it lasts."""
+GONE = ("409", "503")
+"""What the broker says of a durable that was deleted, whose leader has changed, or that it never had."""
 GIVE_BACK = 0.4
 """Seconds that giving back what was not begun may take; less than `mesh.background.AGAIN`."""
 
@@ -30,7 +35,7 @@ GIVE_BACK = 0.4
 class Pull:
     """One durable, while it is pulled."""
 
-    def __init__(self, bus: Bus, stream: str, durable: str, handle: Callable[[Msg], Awaitable[None]]) -> None:
+    def __init__(self, bus: Bus, stream: str, durable: str, handle: Handle) -> None:
         self._bus = bus
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._handle = handle
@@ -38,7 +43,10 @@ class Pull:
         self._finished = asyncio.Event()
 
     async def for_ever(self) -> None:
-        """Keep one request open whenever there is room. Ended, gives back what was not begun. Raises nats errors."""
+        """Keep one request open whenever there is room. Ended, gives back what was not begun.
+
+        Raises nats errors; Outage when the broker does not have the durable, or does not now.
+        """
         inbox = self._bus.client.new_inbox()
         subscription = await self._bus.client.subscribe(inbox)
         try:
@@ -79,8 +87,16 @@ class Pull:
             if message.subject != subscription.subject:
                 wanted -= 1
                 self._begin(message)
-            elif (message.headers or {}).get("Status") != "100":  # anything but a heartbeat ends the request
+            elif not self._goes_on(message):
                 return
+
+    def _goes_on(self, said: Msg) -> bool:
+        """Whether the request is still open after what the broker says of it: only after a heartbeat."""
+        headers = said.headers or {}
+        status = headers.get("Status")
+        if status in GONE:
+            raise Outage(f"{self._subject}: {status} {headers.get('Description', 'no such durable')}")
+        return status == "100"
 
     def _begin(self, message: Msg) -> None:
         # A context of its own: the trace of one message must not leak into the next.

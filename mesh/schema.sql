@@ -23,5 +23,5 @@ CREATE TABLE IF NOT EXISTS outbox (
     sent_at      timestamptz
 );
 CREATE INDEX IF NOT EXISTS handled_at ON handled USING brin (handled_at);
-CREATE INDEX IF NOT EXISTS outbox_sent ON outbox USING brin (sent_at);
+CREATE INDEX IF NOT EXISTS outbox_announced ON outbox USING brin (announced_at);
 CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (id) WHERE sent_at IS NULL;

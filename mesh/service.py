@@ -6,17 +6,21 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 from pydantic import Field, SecretStr
 
-from mesh import process
+from mesh import contract, durable, lag, process, republish
+from mesh.backlog import Backlog
 from mesh.bus import Bus
 from mesh.consumer import Reaction, consuming
 from mesh.database import Database
+from mesh.durable import Durable
 from mesh.health import Health
+from mesh.metrics import gauged
 from mesh.outbox import relayed
+from mesh.republish import OutboxServicer
 from mesh.retention import forget
 from mesh.rpc.server import serving
 from mesh.settings import Settings
@@ -36,9 +40,22 @@ class ServiceSettings(Settings):
     nats_url: SecretStr
     peers: dict[str, str] = Field(default_factory=dict)
     """gRPC targets of the services it calls, by proto package."""
+    outbox_max: int = Field(100_000, ge=1)
+    """Facts that may wait in the outbox while the broker takes none; then nothing more is announced."""
 
 
 S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(frozen=True)
+class Kit(Generic[S]):
+    """What a service makes its doors of."""
+
+    settings: S
+    database: Database
+    bus: Bus
+    stack: AsyncExitStack
+    """Entered with what the doors need besides; it is left when the process ends."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +67,10 @@ class Doors:
     reactions: tuple[Reaction[Any], ...] = ()
 
 
-def run(name: str, settings_class: type[S], build: Callable[[S, Database, AsyncExitStack], Awaitable[Doors]]) -> None:
+def run(name: str, settings_class: type[S], build: Callable[[Kit[S]], Awaitable[Doors]]) -> None:
     """Run the service `name`, from the package `services.<name>`, until it is told to stop.
 
-    `build` makes the doors; what it needs besides the database, it enters into the stack.
+    `build` makes the doors.
     """
     schema = resources.files(f"services.{name}").joinpath("schema.sql").read_text()
 
@@ -61,18 +78,26 @@ def run(name: str, settings_class: type[S], build: Callable[[S, Database, AsyncE
         url = settings.database_url.get_secret_value()
         database = await stack.enter_async_context(Database.open(url, name, schema))
         bus = await stack.enter_async_context(Bus.open(settings.nats_url.get_secret_value(), name))
-        doors = await build(settings, database, stack)
+        backlog = await stack.enter_async_context(Backlog.measured(database, settings.outbox_max))
+        doors = await build(Kit(settings, database, bus, stack))
         await stack.enter_async_context(swept(FORGET_SECONDS, partial(forget, database)))
         await stack.enter_async_context(relayed(database, bus))
         await stack.enter_async_context(consuming(name, doors.reactions, database, bus))
+        await stack.enter_async_context(gauged(lag.GAUGES, partial(lag.read, bus, _durables(name, doors.reactions))))
 
         async def events() -> bool:
-            return await database.answers() and await bus.answers()
+            return not backlog.is_full and await database.answers() and await bus.answers()
 
         with suppress(TimeoutError):  # where the broker is there, the event door is open from the first look on
             await asyncio.wait_for(bus.connected.wait(), CONNECT_SECONDS)
         health = Health(rpc=database.answers, events=events)
-        servicers = [(doors.service, doors.servicer)]
+        outbox = (republish.SERVICE, OutboxServicer(database, settings.outbox_max))
+        servicers = [(doors.service, doors.servicer), outbox]
         await stack.enter_async_context(serving(settings.listen, servicers, health, settings.drain_seconds))
 
     process.run(name, settings_class, start)
+
+
+def _durables(name: str, reactions: tuple[Reaction[Any], ...]) -> list[Durable]:
+    facts = [contract.fact(reaction.fact) for reaction in reactions]
+    return durable.of_service(name, facts) if facts else []

@@ -36,6 +36,12 @@ def violations(message: Message) -> list[Violation]:
     return [Violation(path, text) for path, text in _walk(message)]
 
 
+def problem_of(message: Message, name: str) -> str | None:
+    """What is wrong with one field, by its own rules; None if nothing is."""
+    checks = next((checks for field, checks, _ in _compiled(message.DESCRIPTOR) if field.name == name), ())
+    return next((problem for check in checks if (problem := check(getattr(message, name))) is not None), None)
+
+
 def _walk(message: Message) -> Iterable[tuple[str, str]]:
     for field, checks, nested in _compiled(message.DESCRIPTOR):
         value = _value(message, field)

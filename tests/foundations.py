@@ -8,11 +8,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from cli.stack import nats, postgres, secrets
+from cli.stack import nats, postgres, secrets, streams
 from cli.stack.layout import Layout
 from cli.stack.ports import free_port_base
+from cli.stack.rights import OPERATOR
 from cli.stack.supervisor import Supervisor
-from cli.stack.topology import Topology
+from cli.stack.topology import SECRETS, Topology
 
 
 class Foundations:
@@ -21,7 +22,8 @@ class Foundations:
     def __init__(self, topology: Topology) -> None:
         self._superuser = topology.foundations()[0].probe
         self._numbers = itertools.count(1)
-        self.nats_url = topology.layout.nats_url
+        self.nats_url = topology.nats_url(OPERATOR)
+        self.nats_url_of = topology.nats_url
         self.sandbox_url = topology.layout.outside["http"]
         self.smtp_url = topology.layout.outside["smtp"]
 
@@ -39,16 +41,17 @@ class Foundations:
 @asynccontextmanager
 async def running(data: Path) -> AsyncGenerator[Foundations]:
     """Run the foundations below `data` while open."""
-    passwords = secrets.kept(data / "secrets.json", [postgres.SUPERUSER])
+    passwords = secrets.kept(data / "secrets.json", SECRETS)
     layout = Layout(port_base=free_port_base())
     topology = Topology(layout, data, passwords)
     for folder in ("logs", "sandbox"):
         (data / folder).mkdir()
-    nats.configure(data / "nats", layout.ports["nats"], layout.ports["nats monitoring"])
+    nats.configure(data, layout, passwords)
     await postgres.initialise(data / "postgres", topology.passwords[postgres.SUPERUSER])
     supervisor = Supervisor(data / "logs", restart=False, report=print, changed=lambda: None)
     try:
         await supervisor.start(topology.foundations())
+        await streams.provision(topology.nats_url(OPERATOR), replicas=1)
         yield Foundations(topology)
     finally:
         await supervisor.stop()

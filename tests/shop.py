@@ -21,7 +21,7 @@ from shop.type.v1.money_pb2 import Money
 from cli import books
 from cli.books import Books
 from cli.stack.catalogue import deliver
-from cli.stack.layout import SERVICES, Layout
+from cli.stack.layout import SERVICES, Layout, label
 from cli.stack.local import Plan, Stack, running
 from cli.stack.ports import free_port_base
 from mesh.rpc.channel import Peers, connected
@@ -94,14 +94,26 @@ class Shop:
         return await books.read(self.stack.state)
 
     async def end(self, name: str, number: signal.Signals) -> None:
-        """End the process of that name, and wait until there is another."""
+        """End the process of that label, `payment` or `payment-1`, and wait until there is another."""
         victim = self._pid(name)
         assert victim is not None
         os.kill(victim, number)
         await eventually(lambda: self._pid(name) not in (None, victim))
 
+    @asynccontextmanager
+    async def without(self, name: str) -> AsyncGenerator[None]:
+        """Stop a service, and start it again when this is left."""
+        supervisor = self.stack._supervisor
+        (child,) = (each for stage in supervisor._stages for each in stage if each.program.label == name and each.pid)
+        await child.stop()
+        try:
+            yield
+        finally:
+            await supervisor.start([child.program])
+
     def _pid(self, name: str) -> int | None:
-        return next((process.pid for process in self.stack.state.processes if process.name == name), None)
+        processes = self.stack.state.processes
+        return next((process.pid for process in processes if label(process.name, process.replica) == name), None)
 
 
 def state_of(order: pb.Order) -> tuple[str, str]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from tests.points import Point, Points
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,11 @@ class Span:
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps every span."""
+    """Keeps every span, and every point of a metric."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
+        self.points: list[Point] = []
         self.endpoint = ""
 
     async def Export(self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any) -> Any:
@@ -60,6 +64,7 @@ async def collecting() -> AsyncGenerator[Collector]:
     collector = Collector()
     server = grpc.aio.server()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Points(collector.points), server)
     port = server.add_insecure_port("127.0.0.1:0")
     collector.endpoint = f"http://127.0.0.1:{port}"
     await server.start()

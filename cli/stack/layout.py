@@ -13,8 +13,12 @@ ORCHESTRATOR, CUSTOMER = "ensemble.orchestrator.v1", "shop.customer.v1"
 ORDERS, INVENTORY = "shop.orders.v1", "shop.inventory.v1"
 PAYMENT, SHIPPING, NOTIFICATION = "shop.payment.v1", "shop.shipping.v1", "shop.notification.v1"
 
-OTHERS = {"sandbox": 10, "sandbox SMTP": 11, "nats": 12, "postgres": 13, "nats monitoring": 14}
+OTHERS = {"sandbox": 10, "sandbox SMTP": 11, "nats": 12, "postgres": 13, "nats monitoring": 14, "nats routes": 15}
 """Who listens besides the services, and how far above the port base."""
+NATS = ("nats", "nats monitoring", "nats routes")
+"""The listeners of one NATS server: for clients, for whoever asks how it is, and for the other servers."""
+NATS_SERVERS = (1, 3)
+"""So many there can be: one, or as many as are needed to survive the loss of one."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,13 @@ SERVICES = (
 
 @dataclass(frozen=True)
 class Layout:
-    """Who listens where. Raises ValueError for replicas of what has none, and for ports that do not exist."""
+    """Who listens where. Raises ValueError for impossible numbers of anything, and for ports that do not exist."""
 
     port_base: int = DEFAULT_PORT_BASE
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many of a service; 1 if not named."""
+    nats: int = 1
+    """How many NATS servers; more than one are a cluster."""
 
     def __post_init__(self) -> None:
         names = [service.name for service in SERVICES]
@@ -68,6 +74,8 @@ class Layout:
                 raise ValueError(f"no replicas of {name!r}: it is none of {', '.join(names)}")
             if count < 1:
                 raise ValueError(f"{count} replicas of {name}: at least 1 is needed")
+        if self.nats not in NATS_SERVERS:
+            raise ValueError(f"{self.nats} NATS servers: it can be 1, or 3, a cluster that survives the loss of one")
         if self.port_base < 1 or max(self.ports.values()) > HIGHEST_PORT:
             raise ValueError(f"port base {self.port_base} leads to ports outside 1 to {HIGHEST_PORT}")
 
@@ -75,6 +83,9 @@ class Layout:
     def ports(self) -> dict[str, int]:
         """Every port that is listened on, by the name of who does."""
         ports = {name: self.port_base + offset for name, offset in OTHERS.items()}
+        for name in NATS:
+            for replica in range(self.nats):
+                ports[label(name, replica)] = self.port_base + OTHERS[name] + REPLICA_STEP * replica
         for service in SERVICES:
             for replica in self.replicas_of(service):
                 ports[label(service.name, replica)] = self.port_base + service.port + REPLICA_STEP * replica
@@ -97,9 +108,9 @@ class Layout:
         """The URLs of the outside world, by their scheme."""
         return {"http": f"http://{self.address('sandbox')}", "smtp": f"smtp://{self.address('sandbox SMTP')}"}
 
-    @property
-    def nats_url(self) -> str:
-        return f"nats://{self.address('nats')}"
+    def nats_addresses(self, listener: str = "nats") -> list[str]:
+        """Of every NATS server, `host:port` of one of its listeners."""
+        return [self.address(listener, replica) for replica in range(self.nats)]
 
     def _addresses(self, service: Service) -> list[str]:
         return [self.address(service.name, replica) for replica in self.replicas_of(service)]

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.stack import StackError, lock, nats, ports, postgres, secrets, state
+from cli.stack import StackError, lock, nats, ports, postgres, rights, secrets, state, streams
 from cli.stack.layout import CUSTOMER, ORCHESTRATOR, SERVICES, Layout
 from cli.stack.program import Program
 from cli.stack.state import State
 from cli.stack.supervisor import Supervisor
-from cli.stack.topology import Topology
+from cli.stack.topology import SECRETS, Topology
+from mesh.errors import Outage
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Stack:
         topology, layout = self.topology, self.topology.layout
         return State(
             processes=self._supervisor.processes,
-            nats_url=layout.nats_url,
+            nats_url=topology.nats_url(rights.OPERATOR),
             postgres=topology.databases,
             smtp=layout.outside["smtp"],
             sandbox_url=layout.outside["http"],
@@ -57,7 +58,14 @@ class Stack:
         await self._supervisor.start(foundations)
         passwords = {service.name: self.topology.passwords[service.name] for service in SERVICES}
         await postgres.provision(foundations[0].probe, passwords)
+        await self._provision_streams()
         await self._supervisor.start([self._adjusted(program) for program in self.topology.services()])
+
+    async def _provision_streams(self) -> None:
+        try:
+            await streams.provision(self.topology.nats_url(rights.OPERATOR), self.topology.layout.nats)
+        except Outage as error:
+            raise StackError(f"the streams cannot be made: {error}") from error
 
     async def stop(self) -> None:
         """Returns once every process has ended."""
@@ -100,13 +108,12 @@ def _make(data: Path) -> None:
 async def prepared(data: Path, layout: Layout) -> Topology:
     """The topology of a stack below `data`, with all that its processes find when they start.
 
-    Raises StackError when a port is in use or the database cannot be made.
+    Raises StackError when a port is in use, the database cannot be made, or the data is of another number of brokers.
     """
-    names = [postgres.SUPERUSER, *(service.name for service in SERVICES)]
-    passwords = secrets.kept(data / "secrets.json", names)
+    passwords = secrets.kept(data / "secrets.json", SECRETS)
     ports.check_free(layout.ports)
     for folder in ("logs", "sandbox"):
         (data / folder).mkdir(exist_ok=True)
-    nats.configure(data / "nats", layout.ports["nats"], layout.ports["nats monitoring"])
+    nats.configure(data, layout, passwords)
     await postgres.initialise(data / "postgres", passwords[postgres.SUPERUSER])
     return Topology(layout, data, passwords)

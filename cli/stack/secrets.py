@@ -1,4 +1,4 @@
-"""The passwords of the embedded PostgreSQL: random, made once, kept beside its data."""
+"""The passwords of the embedded PostgreSQL and NATS: random, made once, kept beside their data."""
 
 import json
 import os

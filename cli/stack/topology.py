@@ -10,6 +10,9 @@ from cli.stack import nats, postgres
 from cli.stack.layout import SERVICES, Layout, Service
 from cli.stack.program import Program
 
+SECRETS = (postgres.SUPERUSER, *(service.name for service in SERVICES), *nats.SECRETS)
+"""What has a password: the roles of the database, the users of NATS and its servers among themselves."""
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -18,14 +21,14 @@ class Topology:
     layout: Layout
     data: Path
     passwords: Mapping[str, str]
-    """Of each database role: every service's, and the superuser's."""
+    """By the names in `SECRETS`."""
 
     def foundations(self) -> list[Program]:
         """What the services stand on, the database first."""
         ports = self.layout.ports
         return [
             postgres.program(self.data / "postgres", ports["postgres"], self.passwords[postgres.SUPERUSER]),
-            nats.program(self.data / "nats", ports["nats"], ports["nats monitoring"]),
+            *nats.programs(self.data, self.layout),
             self._sandbox(),
         ]
 
@@ -38,6 +41,10 @@ class Topology:
         """The database URL of each service."""
         port = self.layout.ports["postgres"]
         return {service.name: postgres.url(service.name, self.passwords[service.name], port) for service in SERVICES}
+
+    def nats_url(self, user: str) -> str:
+        """Where a user of NATS finds it: a URL for each server, with commas between them."""
+        return nats.url(self.layout, user, self.passwords[nats.secret(user)])
 
     def _sandbox(self) -> Program:
         address = self.layout.address("sandbox")
@@ -62,7 +69,7 @@ class Topology:
             **{name: self.layout.outside[scheme] for name, scheme in service.outside.items()},
         }
         if service.events:
-            settings["NATS_URL"] = self.layout.nats_url
+            settings["NATS_URL"] = self.nats_url(service.name)
         if service.peers:
             settings["PEERS"] = json.dumps({package: self.layout.targets[package] for package in service.peers})
         return Program(

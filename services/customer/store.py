@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from mesh.database import Connection
+from mesh.lockstep import Session
 from services.customer.core import Mode, Placed
 
 INSERT = "INSERT INTO placed (order_id, mode, purchase, trace, placed_at) VALUES ($1, $2, $3, $4, $5)"
@@ -14,25 +14,25 @@ ORDER BY placed_at LIMIT 50
 """
 
 
-async def insert(connection: Connection, placed: Placed) -> None:
+async def insert(connection: Session, placed: Placed) -> None:
     """Accept an order."""
     await connection.execute(
         INSERT, placed.order_id, placed.mode.value, placed.purchase, placed.trace, placed.placed_at
     )
 
 
-async def select(connection: Connection, order_id: str) -> Placed | None:
+async def select(connection: Session, order_id: str) -> Placed | None:
     """An order that was accepted."""
     row = await connection.fetchrow(SELECT, order_id)
     return None if row is None else _placed(row)
 
 
-async def handed_over(connection: Connection, order_id: str) -> None:
+async def handed_over(connection: Session, order_id: str) -> None:
     """The promise is kept."""
     await connection.execute(HANDED_OVER, order_id)
 
 
-async def waiting(connection: Connection) -> list[Placed]:
+async def waiting(connection: Session) -> list[Placed]:
     """Orders that whoever accepted them has not handed over: it is slow, or gone."""
     return [_placed(row) for row in await connection.fetch(WAITING)]
 

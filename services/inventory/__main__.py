@@ -1,16 +1,13 @@
 """`python -m services.inventory`."""
 
-from contextlib import AsyncExitStack
-
-from mesh.database import Database
-from mesh.service import Doors, ServiceSettings, run
+from mesh.service import Doors, Kit, ServiceSettings, run
 from services.inventory.events import InventoryListener
 from services.inventory.rpc import SERVICE, InventoryServicer
 
 
-async def build(_settings: ServiceSettings, database: Database, _stack: AsyncExitStack) -> Doors:
+async def build(kit: Kit[ServiceSettings]) -> Doors:
     """Both doors over one database."""
-    return Doors(SERVICE, InventoryServicer(database), InventoryListener().reactions())
+    return Doors(SERVICE, InventoryServicer(kit.database), InventoryListener().reactions())
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ class InventoryListener:
                 self.on_order_created,
                 leads_to=(facts.InventoryReserved, facts.InventoryReservationFailed),
             ),
-            Reaction(PaymentFailed, self.on_order_undone, leads_to=(facts.InventoryReleased,)),
-            Reaction(ShippingFailed, self.on_order_undone, leads_to=(facts.InventoryReleased,)),
-            Reaction(ShipmentCancelled, self.on_order_undone, leads_to=(facts.InventoryReleased,)),
+            Reaction(PaymentFailed, self.on_order_undone, leads_to=(facts.InventoryReleased,), undoes=True),
+            Reaction(ShippingFailed, self.on_order_undone, leads_to=(facts.InventoryReleased,), undoes=True),
+            Reaction(ShipmentCancelled, self.on_order_undone, leads_to=(facts.InventoryReleased,), undoes=True),
         )
 
     async def on_order_created(self, fact: OrderCreated, once: Once) -> None:
@@ -57,7 +57,7 @@ class InventoryListener:
                 )
             )
 
-        await once(work)
+        await once.alone(work)  # it holds the stock of its items, which other orders want, too
 
     async def on_order_undone(self, fact: PaymentFailed | ShippingFailed | ShipmentCancelled, once: Once) -> None:
         """The order will not be fulfilled: put back what was set aside, if anything was."""
@@ -67,4 +67,4 @@ class InventoryListener:
             await core.release_stock(store.PostgresShelf(tx.connection), reservation_id, fact.order_id)
             tx.announce(facts.InventoryReleased(order_id=fact.order_id, reservation_id=reservation_id))
 
-        await once(work)
+        await once.alone(work)  # it holds the stock of its items, which other orders want, too

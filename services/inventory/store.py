@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import asyncpg
 
-from mesh.database import Connection
+from mesh.lockstep import Session
 from services.inventory.core import Line, Reservation, State, StockItem
 
 RESERVATION = "SELECT * FROM reservation WHERE reservation_id = $1 FOR UPDATE"
@@ -34,7 +34,7 @@ PAGE = "SELECT * FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2"
 class PostgresShelf:
     """The shelf of `core`, within one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Session) -> None:
         self._connection = connection
 
     async def reservation(self, reservation_id: str) -> Reservation | None:
@@ -59,13 +59,13 @@ class PostgresShelf:
         await self._connection.execute(SAVE_ITEM, item.sku, item.name, item.currency, item.price_minor, item.available)
 
 
-async def item(connection: Connection, sku: str) -> StockItem | None:
+async def item(connection: Session, sku: str) -> StockItem | None:
     """One item, as it is now."""
     row = await connection.fetchrow(ITEM, sku)
     return None if row is None else _item(row)
 
 
-async def page(connection: Connection, after: str, size: int) -> list[StockItem]:
+async def page(connection: Session, after: str, size: int) -> list[StockItem]:
     """The items after a SKU, by SKU."""
     return [_item(row) for row in await connection.fetch(PAGE, after, size)]
 

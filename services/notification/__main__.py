@@ -1,10 +1,8 @@
 """`python -m services.notification`."""
 
-from contextlib import AsyncExitStack
 from functools import partial
 
-from mesh.database import Database
-from mesh.service import Doors, ServiceSettings, run
+from mesh.service import Doors, Kit, ServiceSettings, run
 from mesh.sweeper import swept
 from services.notification.events import NotificationListener
 from services.notification.outside import SmtpMailer, settle_orphans
@@ -20,11 +18,12 @@ class Settings(ServiceSettings):
     """Where the mail server is: `smtp://host:port`."""
 
 
-async def build(settings: Settings, database: Database, stack: AsyncExitStack) -> Doors:
+async def build(kit: Kit[Settings]) -> Doors:
     """Both doors over one database and one mail server, and the sweeper."""
-    mailer = await stack.enter_async_context(SmtpMailer.open(settings.smtp_url))
-    await stack.enter_async_context(swept(SWEEP_SECONDS, partial(settle_orphans, database, mailer)))
-    return Doors(SERVICE, NotificationServicer(database, mailer), NotificationListener(database, mailer).reactions())
+    mailer = await kit.stack.enter_async_context(SmtpMailer.open(kit.settings.smtp_url))
+    await kit.stack.enter_async_context(swept(SWEEP_SECONDS, partial(settle_orphans, kit.database, mailer)))
+    listener = NotificationListener(kit.database, mailer)
+    return Doors(SERVICE, NotificationServicer(kit.database, mailer), listener.reactions())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import asyncpg
 
-from mesh.database import Connection
+from mesh import lockstep
+from mesh.lockstep import Session
 from services.notification.core import Confirmation, Money, Notification, State
 
 ADD = """
@@ -32,12 +33,13 @@ ORDER BY number DESC LIMIT $3
 class PostgresNotifications:
     """The notifications of `core`, within one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Session) -> None:
         self._connection = connection
 
     async def add(self, notification: Notification) -> Notification:
         confirmation = notification.confirmation
-        (row,) = await self._connection.fetch(
+        row = await lockstep.get(
+            self._connection,
             ADD,
             notification.notification_id,
             notification.order_id,
@@ -51,7 +53,7 @@ class PostgresNotifications:
         return _notification(row)
 
     async def get(self, notification_id: str) -> Notification:
-        (row,) = await self._connection.fetch(NOTIFICATION, notification_id)
+        row = await lockstep.get(self._connection, NOTIFICATION, notification_id)
         return _notification(row)
 
     async def save(self, notification: Notification) -> None:
@@ -59,12 +61,12 @@ class PostgresNotifications:
         await self._connection.execute(SAVE, notification.notification_id, state, notification.sent_at)
 
 
-async def page(connection: Connection, order_id: str, after: str, size: int) -> list[Notification]:
+async def page(connection: Session, order_id: str, after: str, size: int) -> list[Notification]:
     """Notifications about an order (about all, if it is empty) that are older than `after`; newest first."""
     return [_notification(row) for row in await connection.fetch(PAGE, order_id, after, size)]
 
 
-async def take_orphan(connection: Connection) -> Notification | None:
+async def take_orphan(connection: Session) -> Notification | None:
     """A notification that waits for the mail server's word, if nobody has asked for it in a minute."""
     row = await connection.fetchrow(TAKE_ORPHAN)
     return None if row is None else _notification(row)

@@ -1,15 +1,20 @@
 """`python -m services.orders`."""
 
-from contextlib import AsyncExitStack
+from functools import partial
 
 from mesh.changes import Changes
 from mesh.database import Database
-from mesh.service import Doors, ServiceSettings, run
+from mesh.metrics import Gauge, Reading, gauged
+from mesh.service import Doors, Kit, ServiceSettings, run
 from mesh.sweeper import swept
+from services.orders import store
 from services.orders.events import OrderListener
-from services.orders.rpc import SERVICE, OrderServicer, cancel_overdue
+from services.orders.rpc import SERVICE, OrderServicer, cancel_overdue, report_not_undone
 
 WATCH_SECONDS = 1.0
+STATE = "shop.order.state"
+COUNT = Gauge("shop.orders.open", "{order}", "Choreographed orders whose outcome is not decided yet, by state.")
+AGE = Gauge("shop.orders.oldest.age", "s", "How long ago the oldest of them was made; 0 if there is none.")
 
 
 class Settings(ServiceSettings):
@@ -19,16 +24,26 @@ class Settings(ServiceSettings):
     """How long a choreographed order may take before the watchdog asks for a cancel."""
 
 
-async def build(settings: Settings, database: Database, stack: AsyncExitStack) -> Doors:
+async def build(kit: Kit[Settings]) -> Doors:
     """Both doors over one database, and the watchdog."""
     changes = Changes()
 
     async def watch() -> None:
-        await cancel_overdue(database)
+        await cancel_overdue(kit.database)
+        await report_not_undone(kit.database)
 
-    await stack.enter_async_context(swept(WATCH_SECONDS, watch))
-    servicer = OrderServicer(database, changes, settings.fulfilment_seconds)
+    await kit.stack.enter_async_context(swept(WATCH_SECONDS, watch))
+    await kit.stack.enter_async_context(gauged((COUNT, AGE), partial(read_open, kit.database)))
+    servicer = OrderServicer(kit.database, kit.bus, changes, kit.settings.fulfilment_seconds)
     return Doors(SERVICE, servicer, OrderListener(changes).reactions())
+
+
+async def read_open(database: Database) -> list[Reading]:
+    """The gauges of the open orders."""
+    async with database.connection() as connection:
+        found = await store.open_orders(connection)
+    counts = [Reading(COUNT, each.count, {STATE: each.state.value}) for each in found]
+    return counts + [Reading(AGE, each.oldest_s, {STATE: each.state.value}) for each in found]
 
 
 if __name__ == "__main__":

@@ -130,8 +130,7 @@ async def request_cancel(book: Book, order_id: str, reason: Reason) -> tuple[Ord
 
     Refused: ORDER_COMPLETED, ORDER_ORCHESTRATED.
     """
-    order = await _existing(book, order_id)
-    _of_facts(order)
+    order = await choreographed_order(book, order_id)
     if order.state is State.COMPLETED:
         raise refused("ORDER_COMPLETED", f"order {order_id} is completed", order_id=order_id)
     if order.state is not State.PENDING:
@@ -145,8 +144,7 @@ async def learn(book: Book, order_id: str, fact: str, shipped: Shipped | None = 
     """Take note of a fact about a choreographed order. Returns it, and whether this decided its outcome."""
     before = await _existing(book, order_id)
     after = after_learning(before, fact, shipped)
-    if after != before:
-        book.save(after)
+    book.save(after)
     return after, after.is_final and not before.is_final
 
 
@@ -169,22 +167,29 @@ def after_learning(order: Order, fact: str, shipped: Shipped | None = None) -> O
         return replace(order, state=State.COMPLETED, reason=None, shipped=shipped)
     if fact in REFUSALS and order.state is State.PENDING:
         order = replace(order, state=State.CANCELLING, reason=REFUSALS[fact])
-    if order.state is State.CANCELLING and _is_undone(order):
+    if order.state is State.CANCELLING and not awaited(order):
         order = replace(order, state=State.CANCELLED)
     return order
 
 
-def _is_undone(order: Order) -> bool:
-    """Whether all that was done is undone, and nothing more will be done."""
+def awaited(order: Order) -> frozenset[str]:
+    """The facts that a CANCELLING order waits for: without them it may be that not all is undone."""
     if "InventoryReservationFailed" in order.learned:
-        return True  # nobody after Inventory has heard of the order
-    if "InventoryReleased" not in order.learned:
-        return False
+        return frozenset()  # nobody after Inventory has heard of the order
+    if "ShipmentCancelRefused" in order.learned:
+        return frozenset({"OrderShipped"})  # the cancel came too late
     if "PaymentFailed" in order.learned and order.reason not in REQUESTED:
-        return True  # Shipping has not heard of it
+        return frozenset({"InventoryReleased"}) - order.learned  # Shipping has not heard of it
     # Payment says so after Shipping has refused or cancelled. Where a cancel was asked for, a payment that failed may
     # have failed because of it, with the money still on its way back.
-    return "PaymentRefunded" in order.learned
+    return frozenset({"InventoryReleased", "PaymentRefunded"}) - order.learned
+
+
+async def choreographed_order(book: Book, order_id: str) -> Order:
+    """An order whose story the facts tell. NOT_FOUND: ORDER_NOT_FOUND. Refused: ORDER_ORCHESTRATED."""
+    order = await _existing(book, order_id)
+    _of_facts(order)
+    return order
 
 
 async def _existing(book: Book, order_id: str) -> Order:

@@ -17,10 +17,10 @@ from shop.shipping.v1.shipping_facts_pb2 import (
 from shop.type.v1 import money_pb2
 
 from mesh.changes import Changes
-from mesh.consumer import Reaction
 from mesh.database import Once, Transaction
+from mesh.reaction import Reaction
 from services.orders import core, store
-from services.orders.core import Shipped, State
+from services.orders.core import Order, Shipped, State
 
 LEARNED: dict[type[Message], tuple[type[Message], ...]] = {
     InventoryReserved: (),
@@ -53,18 +53,11 @@ class OrderListener:
 
         async def work(tx: Transaction) -> None:
             book = store.PostgresBook(tx.connection)
-            name: str = fact.DESCRIPTOR.name
-            order, decided = await core.learn(book, fact.order_id, name, _shipped(fact))
-            book.record(name, _detail(fact), source=_source(fact), at=once.announced_at)
-            if decided and order.state is State.COMPLETED:
-                tx.announce(OrderCompleted(order_id=fact.order_id, total=_total(order.shipped)))
-                book.record("OrderCompleted")
-            elif decided:
-                reason = order.reason.value if order.reason else "UNSPECIFIED"
-                tx.announce(
-                    OrderCancelled(order_id=fact.order_id, reason=CancelReason.Value(f"CANCEL_REASON_{reason}"))
-                )
-                book.record("OrderCancelled", reason)
+            order, decided = await core.learn(book, fact.order_id, fact.DESCRIPTOR.name, _shipped(fact))
+            book.record(store.entry(fact, once.announced_at))
+            if decided:
+                outcome = _outcome(order)
+                book.record(store.entry(outcome, tx.announce(outcome)))
             await book.write()
 
         await once(work)
@@ -77,20 +70,14 @@ def _shipped(fact: Any) -> Shipped | None:
     return Shipped(fact.tracking, fact.total.currency, fact.total.amount_minor)
 
 
+def _outcome(order: Order) -> OrderCompleted | OrderCancelled:
+    if order.state is State.COMPLETED:
+        return OrderCompleted(order_id=order.order_id, total=_total(order.shipped))
+    reason = order.reason.value if order.reason else "UNSPECIFIED"
+    return OrderCancelled(order_id=order.order_id, reason=CancelReason.Value(f"CANCEL_REASON_{reason}"))
+
+
 def _total(shipped: Shipped | None) -> money_pb2.Money | None:
     if shipped is None:
         return None
     return money_pb2.Money(currency=shipped.currency, amount_minor=shipped.total_minor)
-
-
-def _source(fact: Any) -> str:
-    """The service whose fact it is: the second part of `shop.<service>.v1.<Fact>`."""
-    return fact.DESCRIPTOR.full_name.split(".")[1]
-
-
-def _detail(fact: Any) -> str:
-    if isinstance(fact, OrderShipped):
-        return fact.tracking
-    if "refusal" in fact.DESCRIPTOR.fields_by_name:
-        return f"{fact.refusal.reason}: {fact.refusal.message}"
-    return ""

@@ -1,25 +1,36 @@
 """The Order service's RPC door."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import suppress
 from typing import Any
 
 import grpc
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 from shop.orders.v1 import order_pb2, orders_facts_pb2, orders_service_pb2_grpc
 from shop.orders.v1 import orders_service_pb2 as pb
 from shop.type.v1 import money_pb2, purchase_pb2
 
-from mesh import telemetry
+from mesh import contract, history, telemetry
+from mesh.bus import Bus
 from mesh.changes import Changes
+from mesh.cloudevents import NoEvent
 from mesh.database import Database, Transaction
 from mesh.errors import Kind, Refusal
+from mesh.history import Recorded
 from mesh.paging import page_of
 from mesh.validation import UUID
 from services.orders import core, store
 from services.orders.core import Line, Order, Reason, Shipped, State
-from services.orders.store import PostgresBook, Story
+from services.orders.store import Entry, PostgresBook, Story
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("orders")
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OrderService"]
+
+FACTS = contract.fact(orders_facts_pb2.OrderCreated)
+REBUILD_PAGE = 250
+"""Facts that one call reads: few enough that other calls do not notice."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -27,16 +38,21 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
     """Answers `shop.orders.v1.OrderService`."""
 
-    def __init__(self, database: Database, changes: Changes, fulfilment_seconds: float) -> None:
+    def __init__(self, database: Database, bus: Bus, changes: Changes, fulfilment_seconds: float) -> None:
         self._database = database
+        self._bus = bus
         self._changes = changes
         self._fulfilment_seconds = fulfilment_seconds
 
     async def SubmitOrder(self, request: pb.SubmitOrderRequest, context: Context) -> pb.SubmitOrderResponse:
         async def work(tx: Transaction) -> pb.SubmitOrderResponse:
-            order, is_new = await self._create(tx, request.order_id, request.purchase, choreographed=True)
+            book = PostgresBook(tx.connection, self._fulfilment_seconds)
+            wanted = _wanted(request.order_id, request.purchase, choreographed=True)
+            order, is_new = await core.create_order(book, wanted)
             if is_new:
-                tx.announce(orders_facts_pb2.OrderCreated(order_id=request.order_id, purchase=request.purchase))
+                fact = orders_facts_pb2.OrderCreated(order_id=request.order_id, purchase=request.purchase)
+                book.record(store.entry(fact, tx.announce(fact)))
+                await book.write()
             return pb.SubmitOrderResponse(order=_order(order))
 
         return await self._database.once(request, pb.SubmitOrderResponse, work)
@@ -52,7 +68,11 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
 
     async def CreateOrder(self, request: pb.CreateOrderRequest, context: Context) -> pb.CreateOrderResponse:
         async def work(tx: Transaction) -> pb.CreateOrderResponse:
-            order, _ = await self._create(tx, request.order_id, request.purchase, choreographed=False)
+            book = PostgresBook(tx.connection)
+            wanted = _wanted(request.order_id, request.purchase, choreographed=False)
+            order, _ = await core.create_order(book, wanted)
+            book.record(store.own("OrderCreated"))
+            await book.write()
             return pb.CreateOrderResponse(order=_order(order))
 
         return await self._database.once(request, pb.CreateOrderResponse, work)
@@ -62,7 +82,7 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
             book = PostgresBook(tx.connection)
             shipped = Shipped(request.tracking, request.total.currency, request.total.amount_minor)
             order = await core.complete_order(book, request.order_id, shipped)
-            book.record("OrderCompleted")
+            book.record(store.own("OrderCompleted"))
             await book.write()
             return pb.CompleteOrderResponse(order=_order(order))
 
@@ -75,7 +95,7 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
             book = PostgresBook(tx.connection)
             reason = Reason(order_pb2.CancelReason.Name(request.reason).removeprefix("CANCEL_REASON_"))
             order = await core.cancel_order(book, request.order_id, reason)
-            book.record("OrderCancelled", reason.value)
+            book.record(store.own("OrderCancelled", reason.value))
             await book.write()
             return pb.CancelOrderResponse(order=_order(order))
 
@@ -96,6 +116,28 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
         token = page.next_token([each.order.order_id for each in found])
         return pb.ListOrdersResponse(orders=[_story(each) for each in found], next_page_token=token)
 
+    async def RebuildTimelines(
+        self, request: pb.RebuildTimelinesRequest, context: Context
+    ) -> pb.RebuildTimelinesResponse:
+        if (answer := await self._database.answered(request, pb.RebuildTimelinesResponse)) is not None:
+            return answer
+        subject = FACTS.story(request.order_id) if request.order_id else history.EVERYTHING
+        start = int(request.page_token or 1)
+        found = await history.page(self._bus, FACTS.stream, subject, start, REBUILD_PAGE)
+        told = _told(found.records)
+
+        async def work(tx: Transaction) -> pb.RebuildTimelinesResponse:
+            if request.order_id:
+                await core.choreographed_order(PostgresBook(tx.connection), request.order_id)
+            return pb.RebuildTimelinesResponse(
+                facts=len(found.records),
+                orders=sum(event == "OrderCreated" for _, event in told),
+                entries_written=await store.tell_again(tx.connection, told),
+                next_page_token="" if found.is_last else str(found.records[-1].sequence + 1),
+            )
+
+        return await self._database.once(request, pb.RebuildTimelinesResponse, work)
+
     async def WatchOrder(
         self, request: pb.WatchOrderRequest, context: Context
     ) -> AsyncGenerator[pb.WatchOrderResponse]:
@@ -104,17 +146,6 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
 
         async for story in self._changes.follow(request.order_id, look, lambda story: story.order.is_final):
             yield pb.WatchOrderResponse(order=_story(story))
-
-    async def _create(
-        self, tx: Transaction, order_id: str, purchase: purchase_pb2.Purchase, *, choreographed: bool
-    ) -> tuple[Order, bool]:
-        book = PostgresBook(tx.connection, self._fulfilment_seconds)
-        lines = tuple(Line(item.sku, item.quantity) for item in purchase.items)
-        order = Order(order_id, choreographed, purchase.customer_id, lines)
-        created = await core.create_order(book, order)
-        book.record("OrderCreated")
-        await book.write()
-        return created
 
     async def _story(self, order_id: str) -> Story:
         async with self._database.connection() as connection:
@@ -126,10 +157,32 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
 
 async def cancel_overdue(database: Database) -> None:
     """The watchdog: asks for a cancel of orders that nobody has finished in time."""
+    while await _cancel_some_overdue(database):
+        pass
+
+
+async def _cancel_some_overdue(database: Database) -> bool:
+    """In one transaction, few enough that it is short. False if none was found that nobody else is at."""
     async with database.announcing("watchdog") as tx:
-        for order_id, headers in await store.overdue(tx.connection):
+        overdue = await store.overdue(tx.connection)
+        for order_id, headers in overdue:
             with telemetry.continued(headers):
                 await _ask_for_cancel(tx, order_id, Reason.TIMED_OUT)
+    return bool(overdue)
+
+
+async def report_not_undone(database: Database) -> None:
+    """The watchdog's alert: nobody gives up an undoing, but a person should know of one that gets nowhere."""
+    async with database.connection() as connection:
+        stuck = await store.not_undone(connection)
+    for order in stuck:
+        log.error(
+            "order_not_undone",
+            order_id=order.order_id,
+            reason=order.reason and order.reason.value,
+            awaited=sorted(core.awaited(order)),
+            learned=sorted(order.learned),
+        )
 
 
 async def _ask_for_cancel(tx: Transaction, order_id: str, reason: Reason) -> Order:
@@ -137,10 +190,25 @@ async def _ask_for_cancel(tx: Transaction, order_id: str, reason: Reason) -> Ord
     book = PostgresBook(tx.connection)
     order, is_new = await core.request_cancel(book, order_id, reason)
     if is_new:
-        book.record("OrderCancelRequested", reason.value)
+        fact = orders_facts_pb2.OrderCancelRequested(order_id=order_id, reason=_reason(order))
+        book.record(store.entry(fact, tx.announce(fact)))
         await book.write()
-        tx.announce(orders_facts_pb2.OrderCancelRequested(order_id=order_id, reason=_reason(order)))
     return order
+
+
+def _told(records: Iterable[Recorded]) -> dict[tuple[str, str], Entry]:
+    """What timelines say of the facts that are known here, by order and event."""
+    told: dict[tuple[str, str], Entry] = {}
+    for record in sorted(records, key=lambda record: record.announced_at, reverse=True):
+        with suppress(NoEvent):
+            fact = record.fact()
+            told[record.key, fact.DESCRIPTOR.name] = store.entry(fact, record.announced_at)
+    return told
+
+
+def _wanted(order_id: str, purchase: purchase_pb2.Purchase, *, choreographed: bool) -> Order:
+    lines = tuple(Line(item.sku, item.quantity) for item in purchase.items)
+    return Order(order_id, choreographed, purchase.customer_id, lines)
 
 
 def _reason(order: Order) -> order_pb2.CancelReason.ValueType:

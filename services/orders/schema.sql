@@ -11,11 +11,12 @@ CREATE TABLE IF NOT EXISTS orders (
     currency     text,
     total_minor  bigint,
     trace        jsonb NOT NULL,             -- the watchdog's cancel belongs to the order's own trace
-    due_at       timestamptz,                -- when the watchdog asks for a cancel; a saga has its own limits
+    due_at       timestamptz,                -- when to cancel a PENDING one, or report a CANCELLING one; not a saga's
     created_at   timestamptz NOT NULL DEFAULT now(),
     updated_at   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS orders_due ON orders (due_at) WHERE state = 'PENDING' AND due_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS orders_not_undone ON orders (due_at) WHERE state = 'CANCELLING';
 CREATE INDEX IF NOT EXISTS orders_by_state ON orders (state, order_id DESC);
 
 CREATE TABLE IF NOT EXISTS timeline (

@@ -1,37 +1,43 @@
 """The tables of the Order service."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
+from shop.orders.v1.order_pb2 import CancelReason
 
-from mesh import telemetry
-from mesh.database import Connection
+from mesh import lockstep, telemetry
+from mesh.lockstep import Session
 from services.orders.core import Line, Order, Reason, Shipped, State
 
-ORDER = "SELECT * FROM orders WHERE order_id = $1"
-INSERT = """
+ORDER = "SELECT * FROM orders WHERE order_id = $1 FOR UPDATE"
+EARLIEST = """
+ON CONFLICT (order_id, event) DO UPDATE SET at = excluded.at, source = excluded.source, detail = excluded.detail
+WHERE excluded.at < timeline.at
+    OR excluded.at = timeline.at AND (excluded.source, excluded.detail) <> (timeline.source, timeline.detail)
+"""
+"""Of a fact that is announced twice the earlier counts, in whatever order they are learned."""
+TELL = f"""
 WITH told AS (
-    INSERT INTO timeline (order_id, source, event, detail, at)
-    SELECT $1, source, event, detail, coalesce(at, clock_timestamp())
-    FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[]) AS told (source, event, detail, at)
-    ON CONFLICT DO NOTHING
+    INSERT INTO timeline (order_id, at, source, event, detail)
+    SELECT $1, * FROM unnest($2::timestamptz[], $3::text[], $4::text[], $5::text[])
+    {EARLIEST}
 )
+"""
+INSERT = f"""
+{TELL}
 INSERT INTO orders (order_id, state, reason, learned, tracking, currency, total_minor,
                     choreographed, customer_id, skus, quantities, trace, due_at)
 VALUES ($1, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, CASE WHEN $12 THEN now() + $17::interval END)
 """
 """Fails where somebody else has just made the order, or its tombstone: it must not be overwritten unseen."""
-UPDATE = """
-WITH told AS (
-    INSERT INTO timeline (order_id, source, event, detail, at)
-    SELECT $1, source, event, detail, coalesce(at, clock_timestamp())
-    FROM unnest($2::text[], $3::text[], $4::text[], $5::timestamptz[]) AS told (source, event, detail, at)
-    ON CONFLICT DO NOTHING
-)
+UPDATE = f"""
+{TELL}
 UPDATE orders
-SET state = $6, reason = $7, learned = $8, tracking = $9, currency = $10, total_minor = $11, updated_at = now()
+SET due_at = CASE WHEN state <> $6 THEN now() + $12::interval ELSE due_at END,
+    state = $6, reason = $7, learned = $8, tracking = $9, currency = $10, total_minor = $11, updated_at = now()
 WHERE order_id = $1
 """
 STORY = """
@@ -49,8 +55,38 @@ DUE = """
 SELECT order_id, trace FROM orders WHERE state = 'PENDING' AND due_at < now()
 ORDER BY due_at LIMIT 50 FOR UPDATE SKIP LOCKED
 """
+NOT_UNDONE = """
+UPDATE orders SET due_at = now() + $1::interval WHERE order_id = ANY (ARRAY(
+    SELECT order_id FROM orders WHERE state = 'CANCELLING' AND due_at < now()
+    ORDER BY due_at LIMIT 50 FOR UPDATE SKIP LOCKED
+))
+RETURNING *
+"""
+"""Each is found once in the interval, whoever looks."""
+OPEN = """
+SELECT 'PENDING' AS state, count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
+FROM orders WHERE state = 'PENDING' AND due_at IS NOT NULL
+UNION ALL
+SELECT 'CANCELLING', count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+FROM orders WHERE state = 'CANCELLING'
+"""
+"""Only choreographed orders are ever due, or CANCELLING."""
+TELL_AGAIN = f"""
+WITH held AS (
+    SELECT order_id FROM orders WHERE choreographed AND order_id = ANY($1) ORDER BY order_id FOR UPDATE
+), written AS (
+    INSERT INTO timeline (order_id, at, source, event, detail)
+    SELECT told.* FROM held JOIN unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[])
+        AS told (order_id, at, source, event, detail) USING (order_id)
+    {EARLIEST}
+    RETURNING true
+)
+SELECT count(*) FROM written
+"""
+"""The orders are held, in one sequence, for else this and the learning of new facts might wait for each other."""
 
-
+PATIENCE = timedelta(minutes=1)
+"""How long an undoing may take before it is reported, and between two reports."""
 OWN = "orders"
 """The source of what this service itself adds to a timeline."""
 
@@ -65,6 +101,17 @@ class Entry:
     detail: str
 
 
+def entry(fact: Any, at: datetime) -> Entry:
+    """What a timeline says of a fact that was announced then."""
+    package, name = fact.DESCRIPTOR.file.package, fact.DESCRIPTOR.name
+    return Entry(at, source=package.split(".")[1], event=name, detail=_detail(fact))
+
+
+def own(event: str, detail: str = "") -> Entry:
+    """What this service did just now, at the word of a saga."""
+    return Entry(datetime.now(UTC), OWN, event, detail)
+
+
 @dataclass(frozen=True)
 class Story:
     """An order with when it began, when it last changed, and its timeline."""
@@ -75,59 +122,101 @@ class Story:
     timeline: tuple[Entry, ...]
 
 
+@dataclass(frozen=True)
+class Open:
+    """How many choreographed orders are in a state that is not final, and how old the oldest is."""
+
+    state: State
+    count: int
+    oldest_s: float
+    """Seconds since it was made; 0 if there is none."""
+
+
 class PostgresBook:
     """The book of `core`, within one transaction."""
 
-    def __init__(self, connection: Connection, fulfilment_seconds: float = 0) -> None:
+    def __init__(self, connection: Session, fulfilment_seconds: float = 0) -> None:
         """A new choreographed order is given `fulfilment_seconds` before the watchdog asks for a cancel."""
         self._connection = connection
         self._fulfilment = timedelta(seconds=fulfilment_seconds)
         self._is_new = False
         self._order: Order | None = None
-        self._entries: list[tuple[str, str, str, datetime | None]] = []
+        self._entries: list[Entry] = []
 
     async def order(self, order_id: str) -> Order | None:
-        row = await self._connection.fetchrow(f"{ORDER} FOR UPDATE", order_id)
+        row = await lockstep.find(self._connection, ORDER, order_id)
         self._is_new = row is None
         return None if row is None else _order(row)
 
     def save(self, order: Order) -> None:
         self._order = order
 
-    def record(self, event: str, detail: str = "", source: str = OWN, at: datetime | None = None) -> None:
-        """Add to the timeline of the order that is saved; what is on it already stays as it is. `at`: now if unset."""
-        self._entries.append((source, event, detail, at))
+    def record(self, entry: Entry) -> None:
+        """Add to the timeline of the order that is saved."""
+        self._entries.append(entry)
 
     async def write(self) -> None:
         """Store what was saved and recorded, in one statement."""
         if self._order is None:
             return
-        entries = [[entry[column] for entry in self._entries] for column in range(4)]
-        changing = (self._order.order_id, *entries, *_changing(self._order))
+        changing = (self._order.order_id, *_columns(self._entries), *_changing(self._order))
         if self._is_new:
             lasting = (*_lasting(self._order), telemetry.inject(), self._fulfilment)
             await self._connection.execute(INSERT, *changing, *lasting)
         else:
-            await self._connection.execute(UPDATE, *changing)
+            await self._connection.execute(UPDATE, *changing, PATIENCE)
 
 
-async def story(connection: Connection, order_id: str) -> Story | None:
+async def story(connection: Session, order_id: str) -> Story | None:
     """An order with its timeline, as it is now."""
     row = await connection.fetchrow(STORY, order_id)
     return None if row is None else _story(row, row["timeline"] or ())
 
 
-async def page(connection: Connection, state: State | None, after: str | None, size: int) -> list[Story]:
+async def tell_again(connection: Session, told: Mapping[tuple[str, str], Entry]) -> int:
+    """Put entries, by order and event, on the timelines of choreographed orders. Returns how many this changed."""
+    order_ids = [order_id for order_id, _ in told]
+    return await connection.fetchval(TELL_AGAIN, order_ids, *_columns(told.values()))
+
+
+async def page(connection: Session, state: State | None, after: str | None, size: int) -> list[Story]:
     """Orders, newest first, without their timelines."""
     return [_story(row, ()) for row in await connection.fetch(PAGE, state.value if state else None, after, size)]
 
 
-async def overdue(connection: Connection) -> list[tuple[str, dict[str, str]]]:
+async def overdue(connection: Session) -> list[tuple[str, dict[str, str]]]:
     """Some pending orders that are past their time, with the headers of their traces.
 
     Held until the transaction ends; replicas get different ones.
     """
     return [(str(row["order_id"]), row["trace"]) for row in await connection.fetch(DUE)]
+
+
+async def not_undone(connection: Session) -> list[Order]:
+    """Some orders whose undoing takes too long; each again only after PATIENCE."""
+    return [_order(row) for row in await connection.fetch(NOT_UNDONE, PATIENCE)]
+
+
+async def open_orders(connection: Session) -> list[Open]:
+    """The choreographed orders whose outcome is not decided yet, state by state."""
+    return [Open(State(row["state"]), row["count"], row["oldest_s"]) for row in await connection.fetch(OPEN)]
+
+
+def _detail(fact: Any) -> str:
+    """What a person would want to know besides: a tracking code, a refusal, the reason of a cancel."""
+    fields = fact.DESCRIPTOR.fields_by_name
+    if "tracking" in fields:
+        return fact.tracking
+    if "refusal" in fields:
+        return f"{fact.refusal.reason}: {fact.refusal.message}"
+    if "reason" in fields:
+        known = CancelReason.DESCRIPTOR.values_by_number.get(fact.reason)
+        return known.name.removeprefix("CANCEL_REASON_") if known else str(fact.reason)  # a newer replica's
+    return ""
+
+
+def _columns(entries: Collection[Entry]) -> list[list[Any]]:
+    return [[getattr(entry, column) for entry in entries] for column in ("at", "source", "event", "detail")]
 
 
 def _story(row: asyncpg.Record, timeline: Sequence[tuple[datetime, str, str, str]]) -> Story:

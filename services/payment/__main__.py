@@ -1,10 +1,8 @@
 """`python -m services.payment`."""
 
-from contextlib import AsyncExitStack
 from functools import partial
 
-from mesh.database import Database
-from mesh.service import Doors, ServiceSettings, run
+from mesh.service import Doors, Kit, ServiceSettings, run
 from mesh.sweeper import swept
 from services.payment.events import PaymentListener
 from services.payment.outside import HttpGateway, settle_orphans
@@ -20,11 +18,11 @@ class Settings(ServiceSettings):
     """Where the payment gateway is: `http://host:port`."""
 
 
-async def build(settings: Settings, database: Database, stack: AsyncExitStack) -> Doors:
+async def build(kit: Kit[Settings]) -> Doors:
     """Both doors over one database and one gateway, and the sweeper."""
-    gateway = await stack.enter_async_context(HttpGateway.open(settings.gateway_url))
-    await stack.enter_async_context(swept(SWEEP_SECONDS, partial(settle_orphans, database, gateway)))
-    return Doors(SERVICE, PaymentServicer(database, gateway), PaymentListener(database, gateway).reactions())
+    gateway = await kit.stack.enter_async_context(HttpGateway.open(kit.settings.gateway_url))
+    await kit.stack.enter_async_context(swept(SWEEP_SECONDS, partial(settle_orphans, kit.database, gateway)))
+    return Doors(SERVICE, PaymentServicer(kit.database, gateway), PaymentListener(kit.database, gateway).reactions())
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class PaymentListener:
                 self.on_inventory_reserved,
                 leads_to=(facts.PaymentProcessed, facts.PaymentFailed),
             ),
-            Reaction(ShippingFailed, self.on_order_undone, leads_to=(facts.PaymentRefunded,)),
-            Reaction(ShipmentCancelled, self.on_order_undone, leads_to=(facts.PaymentRefunded,)),
+            Reaction(ShippingFailed, self.on_order_undone, leads_to=(facts.PaymentRefunded,), undoes=True),
+            Reaction(ShipmentCancelled, self.on_order_undone, leads_to=(facts.PaymentRefunded,), undoes=True),
         )
 
     async def on_inventory_reserved(self, fact: InventoryReserved, once: Once) -> None:

@@ -2,7 +2,8 @@
 
 import asyncpg
 
-from mesh.database import Connection
+from mesh import lockstep
+from mesh.lockstep import Session
 from services.payment.core import Money, Payment, State
 
 ADD = """
@@ -26,11 +27,12 @@ RETURNING *
 class PostgresPayments:
     """The payments of `core`, within one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Session) -> None:
         self._connection = connection
 
     async def add(self, payment: Payment) -> Payment:
-        (row,) = await self._connection.fetch(
+        row = await lockstep.get(
+            self._connection,
             ADD,
             payment.payment_id,
             payment.order_id,
@@ -42,7 +44,7 @@ class PostgresPayments:
         return _payment(row)
 
     async def get(self, payment_id: str) -> Payment:
-        (row,) = await self._connection.fetch(f"{PAYMENT} FOR UPDATE", payment_id)
+        row = await lockstep.get(self._connection, f"{PAYMENT} FOR UPDATE", payment_id)
         return _payment(row)
 
     async def save(self, payment: Payment) -> None:
@@ -50,13 +52,13 @@ class PostgresPayments:
         await self._connection.execute(SAVE, payment.payment_id, state, *amount, payment.decline_code)
 
 
-async def payment(connection: Connection, payment_id: str) -> Payment | None:
+async def payment(connection: Session, payment_id: str) -> Payment | None:
     """One payment, as it is now."""
     row = await connection.fetchrow(PAYMENT, payment_id)
     return None if row is None else _payment(row)
 
 
-async def take_orphan(connection: Connection) -> Payment | None:
+async def take_orphan(connection: Session) -> Payment | None:
     """A payment that waits for the gateway's word, if nobody has asked for it in a minute."""
     row = await connection.fetchrow(TAKE_ORPHAN)
     return None if row is None else _payment(row)

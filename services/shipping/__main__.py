@@ -1,10 +1,8 @@
 """`python -m services.shipping`."""
 
-from contextlib import AsyncExitStack
 from functools import partial
 
-from mesh.database import Database
-from mesh.service import Doors, ServiceSettings, run
+from mesh.service import Doors, Kit, ServiceSettings, run
 from mesh.sweeper import swept
 from services.shipping.events import ShippingListener
 from services.shipping.outside import HttpCarrier, settle_orphans
@@ -20,11 +18,11 @@ class Settings(ServiceSettings):
     """Where the carrier is: `http://host:port`."""
 
 
-async def build(settings: Settings, database: Database, stack: AsyncExitStack) -> Doors:
+async def build(kit: Kit[Settings]) -> Doors:
     """Both doors over one database and one carrier, and the sweeper."""
-    carrier = await stack.enter_async_context(HttpCarrier.open(settings.carrier_url))
-    await stack.enter_async_context(swept(SWEEP_SECONDS, partial(settle_orphans, database, carrier)))
-    return Doors(SERVICE, ShippingServicer(database, carrier), ShippingListener(database, carrier).reactions())
+    carrier = await kit.stack.enter_async_context(HttpCarrier.open(kit.settings.carrier_url))
+    await kit.stack.enter_async_context(swept(SWEEP_SECONDS, partial(settle_orphans, kit.database, carrier)))
+    return Doors(SERVICE, ShippingServicer(kit.database, carrier), ShippingListener(kit.database, carrier).reactions())
 
 
 if __name__ == "__main__":

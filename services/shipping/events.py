@@ -34,6 +34,7 @@ class ShippingListener:
                 OrderCancelRequested,
                 self.on_order_cancel_requested,
                 leads_to=(facts.ShipmentCancelled, facts.ShipmentCancelRefused),
+                undoes=True,
             ),
         )
 

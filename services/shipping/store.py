@@ -2,7 +2,8 @@
 
 import asyncpg
 
-from mesh.database import Connection
+from mesh import lockstep
+from mesh.lockstep import Session
 from services.shipping.core import Line, Parcel, Shipment, State
 
 ADD = """
@@ -26,12 +27,13 @@ RETURNING *
 class PostgresShipments:
     """The shipments of `core`, within one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Session) -> None:
         self._connection = connection
 
     async def add(self, shipment: Shipment) -> Shipment:
         parcel = shipment.parcel
-        (row,) = await self._connection.fetch(
+        row = await lockstep.get(
+            self._connection,
             ADD,
             shipment.shipment_id,
             shipment.order_id,
@@ -46,7 +48,7 @@ class PostgresShipments:
         return _shipment(row)
 
     async def get(self, shipment_id: str) -> Shipment:
-        (row,) = await self._connection.fetch(f"{SHIPMENT} FOR UPDATE", shipment_id)
+        row = await lockstep.get(self._connection, f"{SHIPMENT} FOR UPDATE", shipment_id)
         return _shipment(row)
 
     async def save(self, shipment: Shipment) -> None:
@@ -54,13 +56,13 @@ class PostgresShipments:
         await self._connection.execute(SAVE, shipment.shipment_id, state, shipment.tracking, shipment.refusal_code)
 
 
-async def shipment(connection: Connection, shipment_id: str) -> Shipment | None:
+async def shipment(connection: Session, shipment_id: str) -> Shipment | None:
     """One shipment, as it is now."""
     row = await connection.fetchrow(SHIPMENT, shipment_id)
     return None if row is None else _shipment(row)
 
 
-async def take_orphan(connection: Connection) -> Shipment | None:
+async def take_orphan(connection: Session) -> Shipment | None:
     """A shipment that waits for the carrier's word, if nobody has asked for it in a minute."""
     row = await connection.fetchrow(TAKE_ORPHAN)
     return None if row is None else _shipment(row)

@@ -1,174 +1,109 @@
 """The whole choreography: however its facts arrive, an order ends, and everybody agrees on how.
 
-Everything about an order follows from its scenario and its seed. A failure names both; to replay it, narrow SEEDS.
+Hypothesis draws the cases, the same each time; `make permute CASES=20000` draws others. What fails is told with the
+simplest plan that fails.
 """
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from random import Random
+import asyncio
+import logging
+import os
+from collections.abc import Generator, Sequence
 
 import pytest
-from google.protobuf.message import Message
-from shop.orders.v1.order_pb2 import CancelReason
-from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCompleted
-from shop.payment.v1.payment_facts_pb2 import PaymentRefunded
+import structlog
 
-from mesh.errors import Refusal
-from services.orders.core import Reason, State
-from tests import choreography
-from tests.choreography import PRICE_MINOR, Books, Bus, Shop
+from catalogue import model
+from services.orders.core import Reason
+from tests.choreography import crowd
+from tests.choreography import shop as shops
+from tests.choreography.bugs import BUGS, NONE, Bug
+from tests.choreography.crowd import Met
+from tests.choreography.plans import SCENARIOS, Plan, drawing, drawn
+from tests.choreography.shop import Shop
+from tests.choreography.verdict import Violation
 from tests.foundations import Foundations
-from tests.outside import Outside
-from tests.purchases import purchase
 
 pytestmark = pytest.mark.integration
 
-SEEDS = range(80)
-CANCELS = (None, Reason.CUSTOMER_REQUEST, Reason.TIMED_OUT)
+CASES = int(os.environ.get("PERMUTE_CASES", "2000"))
+SEED = int(os.environ.get("PERMUTE_SEED", "1"))
+AT_A_TIME = 20
+"""Orders that are fulfilled side by side."""
+BEFORE_FOUND = 400
+"""Orders among which a planted bug shows."""
+FEW = 4
+"""Steps that show what is wrong."""
+LAST_OF_ALL = Plan("carrier refuses", slow=frozenset({"orders_ShippingFailed"}))
+"""Seldom drawn: the refusal of the carrier is the last thing that an order learns."""
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """What comes of an order that nobody cancels, None being its completion, and why."""
+class Stage:
+    """A shop, for tests that hypothesis calls many times, in an event loop of its own."""
 
-    end: Reason | None
-    stocked: int = 5
-    tokens: tuple[str, ...] = ("tok_visa", "tok_flaky")
-    postcodes: tuple[str, ...] = ("10115", "44444")
-
-
-SCENARIOS = {
-    "all is well": Scenario(None),
-    "out of stock": Scenario(Reason.OUT_OF_STOCK, stocked=0),
-    "card declined": Scenario(Reason.PAYMENT_DECLINED, tokens=("tok_declined", "tok_insufficient_funds")),
-    "carrier refuses": Scenario(Reason.SHIPPING_REFUSED, postcodes=("00000", "99999")),
-}
-
-
-class Case:
-    """One order, and all that is drawn for it."""
-
-    def __init__(self, name: str, seed: int) -> None:
-        self.scenario = SCENARIOS[name]
-        self.name = f"{name!r}, seed {seed}"
-        self.draw = Random(self.name)  # noqa: S311
-        self.order_id = f"0193a8b0-0000-7000-8{list(SCENARIOS).index(name):03}-{seed:012}"
-        self.sku = f"MUG-{self.order_id}"
-        self.quantity = self.draw.randint(1, 3)
-        self.purchase = purchase(
-            self.sku, self.quantity, self.draw.choice(self.scenario.tokens), self.draw.choice(self.scenario.postcodes)
-        )
-        self.cancel = self.draw.choice(CANCELS)
-        self.cancel_after = self.draw.choice((0, self.draw.randrange(30)))
-        """So many deliveries."""
-
-    @property
-    def ends(self) -> set[Reason | None]:
-        """How it may end: by itself, or by its cancel, whichever comes first."""
-        return {self.scenario.end, self.cancel} if self.cancel else {self.scenario.end}
-
-    @property
-    def fulfilled(self) -> Books:
-        return Books(PRICE_MINOR * self.quantity, parcels=1, confirmations=1, sold=self.quantity)
-
-
-class Outcome:
-    """What is announced to have become of an order."""
-
-    def __init__(self, shop: Shop, case: Case) -> None:
+    def __init__(self, runner: asyncio.Runner, shop: Shop) -> None:
+        self._runner = runner
         self._shop = shop
-        self._case = case
-        self.announced: list[Message] = []
 
-    async def witness(self, fact: Message) -> None:
-        """Nothing is said to be undone before it is."""
-        if isinstance(fact, OrderCompleted | OrderCancelled):
-            self.announced.append(fact)
-        if isinstance(fact, PaymentRefunded):
-            assert fact.amount.amount_minor == self._shop.given_back(self._case.order_id)
-        if isinstance(fact, OrderCancelled):
-            assert await self._shop.books(self._case.order_id, self._case.sku, self._case.scenario.stocked) == Books()
+    def play(self, plans: Sequence[Plan], met: Met, bug: Bug) -> None:
+        with bug.planted():
+            self._runner.run(crowd.live(self._shop, bug.reactions(self._shop), plans, met))
 
 
 @pytest.fixture(scope="module")
-async def shop(foundations: Foundations, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
-    outside = Outside(tmp_path_factory.mktemp("outside") / "ledger.db")
-    await outside.begin()
-    async with choreography.opened(foundations, outside) as shop:
-        yield shop
-    await outside.end()
+def stage(foundations: Foundations, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stage]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # what fails is told
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        shop = shops.opened(foundations, tmp_path_factory.mktemp("outside") / "ledger.db")
+        yield Stage(runner, runner.run(shop.__aenter__()))
+        runner.run(shop.__aexit__(None, None, None))
+    structlog.reset_defaults()
 
 
-@contextmanager
-def naming(case: Case) -> Generator[None]:
-    """Failures say what to replay."""
+@pytest.mark.timeout(0)
+def test_an_order_ends_well_however_its_facts_arrive(stage: Stage) -> None:
+    met = Met()
+
+    play_and_tell(stage, CASES, met, NONE)
+    stage.play([LAST_OF_ALL], met, NONE)
+
+    assert met.ends == every_end(), "too few cases"
+    assert met.led_to == everything_declared(), "too few cases, or nobody announces what a reaction declares"
+
+
+def every_end() -> set[tuple[str, Reason | None]]:
+    cancels = {Reason.CUSTOMER_REQUEST, Reason.TIMED_OUT}
+    return {(name, end) for name, scenario in SCENARIOS.items() for end in {scenario.end} | cancels}
+
+
+def everything_declared() -> set[tuple[str, str]]:
+    reactions = [reaction for service in model.read().services for reaction in service.reactions]
+    return {(reaction.durable, fact) for reaction in reactions for fact in reaction.leads_to}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(stage: Stage, name: str) -> None:
+    with pytest.raises(Violation, match=BUGS[name].finding):
+        play(stage, drawn(BEFORE_FOUND, SEED), Met(), BUGS[name])
+
+
+def test_what_is_found_is_told_in_few_steps(stage: Stage) -> None:
+    with pytest.raises(Violation) as violation:
+        play_and_tell(stage, BEFORE_FOUND, Met(), BUGS["broadcast cancel"])
+
+    told = "".join(violation.value.__notes__)
+    assert "Plan" in told
+    assert told.count("Step") <= FEW
+
+
+def play_and_tell(stage: Stage, number: int, met: Met, bug: Bug) -> None:
+    """Raises what goes wrong with an order, and tells the simplest plan with which that happens."""
     try:
-        yield
-    except Exception as error:
-        error.add_note(f"of the order with {case.name}")
-        raise
+        play(stage, drawn(number, SEED), met, bug)
+    except Exception:
+        drawing(number, SEED)(lambda plan: None if plan in met.well else stage.play([plan], Met(), bug))()
+        raise  # it does not happen to one alone
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-async def test_an_order_ends_well_however_its_facts_arrive(shop: Shop, scenario: str) -> None:
-    cases = [Case(scenario, seed) for seed in SEEDS]
-    ends: set[Reason | None] = set()
-    buses: list[Bus] = []
-    for case in cases:
-        with naming(case):
-            outcome = Outcome(shop, case)
-            bus = Bus(shop, case.order_id, case.draw, outcome.witness)
-            await live(shop, case, bus)
-            ends.add(await the_end(shop, case, outcome.announced))
-            buses.append(bus)
-
-    assert ends == set().union(*(case.ends for case in cases)), "too few seeds to meet every end"
-    await nothing_changes_when_all_is_delivered_again(shop, buses)
-
-
-async def live(shop: Shop, case: Case, bus: Bus) -> None:
-    """From the order's submission until nobody has anything left to say about it."""
-    await shop.stock(case.sku, case.scenario.stocked)
-    await shop.submit(case.order_id, case.purchase)
-    await bus.take("orders")
-    for _ in range(case.cancel_after):
-        await bus.deliver()
-    await cancel(shop, case)
-    await bus.take("orders")
-    while not bus.is_idle:
-        await bus.deliver()
-
-
-async def cancel(shop: Shop, case: Case) -> None:
-    if case.cancel is Reason.TIMED_OUT:
-        await shop.time_out(case.order_id)
-    elif case.cancel is Reason.CUSTOMER_REQUEST:
-        try:
-            await shop.request_cancel(case.order_id)
-        except Refusal as refusal:
-            assert refusal.reason == "ORDER_COMPLETED"  # noqa: PT017 - most are granted
-
-
-async def the_end(shop: Shop, case: Case, announced: list[Message]) -> Reason | None:
-    """How the order ended, which everybody agrees on."""
-    order = await shop.order(case.order_id)
-    assert order is not None
-    books = await shop.books(case.order_id, case.sku, case.scenario.stocked)
-
-    assert order.reason in case.ends
-    if order.reason is None:
-        assert (order.state, books) == (State.COMPLETED, case.fulfilled)
-        assert [type(fact) for fact in announced] == [OrderCompleted]
-    else:
-        assert (order.state, books) == (State.CANCELLED, Books())
-        reason = CancelReason.Value(f"CANCEL_REASON_{order.reason.value}")
-        assert announced == [OrderCancelled(order_id=case.order_id, reason=reason)]
-    return order.reason
-
-
-async def nothing_changes_when_all_is_delivered_again(shop: Shop, buses: list[Bus]) -> None:
-    before = await shop.rows()
-    for bus in buses:
-        await bus.deliver_all_again()
-    assert await shop.rows() ^ before == set()
+def play(stage: Stage, plans: Sequence[Plan], met: Met, bug: Bug) -> None:
+    for start in range(0, len(plans), AT_A_TIME):
+        stage.play(plans[start : start + AT_A_TIME], met, bug)

@@ -1,20 +1,24 @@
 """The command as people and scripts use it: what it prints, and the exit codes it promises."""
 
 import asyncio
+import getpass
 import json
 import sys
+import uuid
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from cli.stack.layout import Layout
 from cli.stack.local import Plan, running
 from cli.stack.ports import free_port_base
 from cli.up import fill_shelves
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.system
 
@@ -43,6 +47,7 @@ class Ensemble:
     """Runs `ensemble` from a folder, as a person would."""
 
     folder: Path
+    nats_url: str = ""
 
     async def __call__(self, *arguments: str) -> Ended:
         command = (sys.executable, "-m", "cli.main", *arguments)
@@ -59,7 +64,7 @@ async def ensemble(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[E
     below.mkdir(parents=True)
     async with running(Plan(home / ".ensemble", Layout(free_port_base())), print) as stack:
         await fill_shelves(stack.state)
-        yield Ensemble(below)
+        yield Ensemble(below, stack.state.nats_url)
 
 
 @pytest.fixture(params=["orchestrated", "choreographed"])
@@ -133,6 +138,92 @@ async def test_stock_is_listed_and_a_single_item_is_one_object(ensemble: Ensembl
     assert limited.json["available"] == "5"
 
 
+@pytest.fixture
+async def letter(ensemble: Ensemble) -> dict[str, Any]:
+    """A dead letter: a fact about an order of its own that is none."""
+    order_id, found = str(uuid.uuid4()), list[dict[str, Any]]()
+    client = await nats.connect(ensemble.nats_url)
+    await client.jetstream().publish(f"shop.orders.v1.OrderCreated.{order_id}", b"no fact")
+    await client.close()
+
+    async def is_buried() -> bool:
+        found[:] = (await ensemble("events", "dlq", "list", "--order", order_id, "--json")).json_lines
+        return bool(found)
+
+    await eventually(is_buried)
+    return found[0]
+
+
+async def test_a_dead_letter_is_listed_and_shown_with_its_reason(ensemble: Ensemble, letter: dict[str, Any]) -> None:
+    shown = await ensemble("events", "dlq", "show", str(letter["id"]), "--json")
+    listed = await ensemble("events", "dlq", "list", "--containing", "no ce-id", "--since", "10m")
+
+    assert (letter["durable"], letter["fact"]) == ("inventory_OrderCreated", "shop.orders.v1.OrderCreated")
+    assert letter["reason"] == "no ce-id header: not a CloudEvent in binary mode"
+    assert {name: shown.json[name] for name in letter} == letter
+    assert shown.json["payload"] == "bm8gZmFjdA=="
+    assert letter["key"] in listed.out
+
+
+async def test_a_dry_run_tells_and_does_nothing(ensemble: Ensemble, letter: dict[str, Any]) -> None:
+    told = await ensemble("events", "dlq", "replay", "--order", letter["key"], "--dry-run")
+    listed = await ensemble("events", "dlq", "list", "--order", letter["key"], "--json")
+
+    assert told.out.split() == [str(letter["id"]), letter["durable"], letter["key"], "would", "be", "replayed"]
+    assert listed.json_lines == [letter]
+
+
+@pytest.mark.parametrize(("command", "done"), [("replay", "replayed"), ("discard", "discarded")])
+async def test_a_resolved_letter_is_on_record(
+    ensemble: Ensemble, letter: dict[str, Any], command: str, done: str
+) -> None:
+    first = await ensemble("events", "dlq", command, "--order", letter["key"], "--reason", "a test", "--json")
+    again = await ensemble("events", "dlq", command, str(letter["id"]))
+    other = await ensemble("events", "dlq", "replay" if command == "discard" else "discard", str(letter["id"]))
+    records = await ensemble("events", "dlq", "list", "--resolved", "--order", letter["key"], "--json")
+
+    assert (first.code, [each["done"] for each in first.json_lines]) == (0, [done])
+    assert (again.code, other.code) == (0, 1)
+    for ended in (again, other):
+        assert f"{done} before, by {getpass.getuser()}@" in ended.out
+    (record,) = records.json_lines
+    assert (record["id"], record["resolved_as"], record["resolved_reason"]) == (letter["id"], done, "a test")
+
+
+async def test_trouble_is_on_top_of_the_status(ensemble: Ensemble, letter: dict[str, Any]) -> None:
+    status = await ensemble("events", "status", "--json")
+
+    first, *others = [each for each in status.json_lines if "durable" in each]
+    outboxes = {each["outbox"]: each["limit"] for each in status.json_lines if "outbox" in each}
+    assert (first["durable"], first["dead_letters"] > 0) == (letter["durable"], True)
+    assert "payment_InventoryReserved" in {each["durable"] for each in others}
+    assert outboxes == dict.fromkeys(("orders", "inventory", "payment", "shipping", "notification"), 100_000)
+
+
+async def test_what_would_be_sent_again_is_counted(ensemble: Ensemble) -> None:
+    placed = await ensemble("order", "place", "--mode", "choreographed", "--json")
+    order_id = placed.json_lines[-1]["order_id"]
+    services = ("--service", "orders", "--service", "payment")
+
+    both = await ensemble("events", "republish", *services, "--order", order_id, "--dry-run", "--json")
+    one = await ensemble("events", "republish", *services, "--order", order_id, "--fact", "shop.orders.v1.OrderCreated")
+
+    assert both.json_lines == [
+        {"service": "orders", "facts": 2, "dry_run": True},
+        {"service": "payment", "facts": 1, "dry_run": True},
+    ]
+    assert one.out.splitlines() == ["orders: 1 facts are sent again", "payment: 0 facts are sent again"]
+
+
+async def test_the_streams_can_be_set_up_again(ensemble: Ensemble) -> None:
+    ended = await ensemble("events", "setup", "--nats", ensemble.nats_url)
+
+    assert (ended.code, ended.out) == (
+        0,
+        "SHOP_EVENTS, AGAIN, DEAD_LETTERS, EXHAUSTED: ready, each message on 1 server\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
@@ -142,6 +233,19 @@ async def test_stock_is_listed_and_a_single_item_is_one_object(ensemble: Ensembl
         (["saga", "show", UNKNOWN_ORDER], 1, "SAGA_NOT_FOUND"),
         (["saga", "resume", UNKNOWN_ORDER], 1, "SAGA_NOT_FOUND"),
         (["stock", "NO-SUCH-THING"], 1, "UNKNOWN_SKU"),
+        (["events", "dlq", "show", "999999"], 1, "there is no letter 999999"),
+        (["events", "dlq", "replay", "999999"], 1, "1 of 1 letters could not be replayed"),
+        (["events", "dlq", "replay"], 2, "say --all"),
+        (["events", "dlq", "discard", "1", "--all"], 2, "say --all"),
+        (["events", "dlq", "discard", "--order", ""], 2, "'' is no name"),
+        (["events", "dlq", "discard", "--containing", " "], 2, "it is empty"),
+        (["events", "republish", "--service", "orders", "--order", ""], 2, "'' is no name"),
+        (["events", "dlq", "list", "--since", "yesterday"], 2, "'yesterday' is none of"),
+        (["events", "republish", "--service", "nobody"], 2, "no service nobody; there are"),
+        (["events", "republish", "--service=a", "--service=b", "--address=127.0.0.1:1"], 2, "no service a, b"),
+        (["events", "republish", "--service=orders", "--address=127.0.0.1:1"], 3, "does not answer at 127.0.0.1:1"),
+        (["events", "setup", "--replicas", "2"], 2, "'2' is not one of"),
+        (["events", "status", "--nats", "nats://who:ever@127.0.0.1:1"], 3, "NATS does not answer at 127.0.0.1:1"),
         (["order", "get", "nonsense"], 2, "order_id is not a UUID"),
         (["order", "place", "--quantity", "0"], 2, "quantity"),
         (["order", "place", "--mode", "sideways"], 2, "sideways"),

@@ -255,7 +255,7 @@ async def test_the_relay_outlives_an_error_that_nobody_foresaw(world: World) -> 
 async def test_a_bug_in_a_handler_ends_as_a_dead_letter_and_does_not_stop_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.durable.TRIES_MAX", 2)
     wanted = order_ids(1)
     world.listener.failures[wanted[0]] = [ValueError("bug"), ValueError("bug")]
     await world.listen()

@@ -14,7 +14,7 @@ from mesh import fence
 from mesh.database import Database, Transaction
 from mesh.errors import Kind, Refusal, refused
 from mesh.fence import Fence
-from mesh.retention import forget
+from mesh.retention import HANDLED_DAYS, forget
 from services.payment.outside import HttpGateway
 from tests.eventually import eventually
 from tests.foundations import Foundations
@@ -228,11 +228,11 @@ async def test_many_epochs_at_once_leave_the_highest(database: Database) -> None
 
 async def test_a_fence_is_kept_as_long_as_the_answers(database: Database) -> None:
     await by(2, Command(database, "r-1").once())
-    await database.pool.execute("UPDATE fence SET raised_at = now() - interval '44 days'")
+    await database.pool.execute("UPDATE fence SET raised_at = now() - make_interval(days => $1)", HANDLED_DAYS - 1)
     await forget(database)
     assert await fences(database) == [(SAGA, 2)]
 
-    await database.pool.execute("UPDATE fence SET raised_at = now() - interval '46 days'")
+    await database.pool.execute("UPDATE fence SET raised_at = now() - make_interval(days => $1)", HANDLED_DAYS + 1)
     await forget(database)
     assert await fences(database) == []
 

@@ -9,7 +9,8 @@ from shop.inventory.v1.inventory_service_pb2 import AdjustStockRequest, AdjustSt
 from shop.inventory.v1.stock_pb2 import StockItem
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
-from mesh.database import Database, Transaction
+from mesh import telemetry
+from mesh.database import Database, Once, Transaction
 from mesh.errors import Outage, Refusal, refused
 from mesh.retention import forget
 from tests.foundations import Foundations
@@ -123,12 +124,13 @@ async def test_what_is_old_enough_is_forgotten_and_nothing_else(database: Databa
     await forget(database)
     assert await database.pool.fetchval("SELECT count(*) FROM handled") == 1
 
-    await database.pool.execute("UPDATE handled SET handled_at = now() - interval '46 days'")
+    await database.pool.execute("UPDATE handled SET handled_at = now() - interval '61 days'")
+    await database.pool.execute("UPDATE outbox SET announced_at = now() - interval '8 days'")
     await forget(database)
     assert await database.pool.fetchval("SELECT count(*) FROM handled") == 0
     assert await database.pool.fetchval("SELECT count(*) FROM outbox") == 1  # it was never sent
 
-    await database.pool.execute("UPDATE outbox SET sent_at = now() - interval '8 days'")
+    await database.pool.execute("UPDATE outbox SET sent_at = now()")
     await forget(database)
     assert await database.pool.fetchval("SELECT count(*) FROM outbox") == 0
 
@@ -143,3 +145,36 @@ async def test_repeats_that_write_the_same_row_at_the_same_time_all_get_the_firs
     answers = await asyncio.gather(*(database.once(REQUEST, AdjustStockResponse, write) for _ in range(20)))
 
     assert answers == [AdjustStockResponse()] * 20
+
+
+async def test_events_that_are_handled_together_stay_in_their_own_traces(database: Database) -> None:
+    async def handle(number: int) -> None:
+        async def work(tx: Transaction) -> None:
+            await tx.connection.execute("INSERT INTO effect VALUES (DEFAULT)")
+            tx.announce(OrderCreated(order_id=str(number)))
+
+        with telemetry.continued({"traceparent": f"00-{number:032x}-{number:016x}-01"}):
+            await database.once_per_event("a_Created", f"event-{number}", datetime.now(UTC), LEADS_TO)(work)
+
+    numbers = range(1, 21)
+    await handle(100)
+    await asyncio.gather(*(handle(number) for number in numbers))
+
+    rows = await database.pool.fetch("SELECT key, headers ->> 'traceparent' AS parent FROM outbox")
+    traces = {row["key"]: int(row["parent"].split("-")[1], 16) for row in rows}
+    assert traces == {str(number): number for number in (100, *numbers)}
+
+
+async def test_a_repeat_among_others_is_found_and_spoils_nothing(database: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.connection.execute("INSERT INTO effect VALUES (DEFAULT)")
+
+    def once(number: int) -> Once:
+        return database.once_per_event("a_Created", f"event-{number}", datetime.now(UTC), LEADS_TO)
+
+    await once(3)(work)
+    handled = [once(number) for number in range(10)]
+    await asyncio.gather(*(each(work) for each in handled))
+
+    assert [each.was_handled for each in handled] == [number == 3 for number in range(10)]
+    assert await effects(database) == 10

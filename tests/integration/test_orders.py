@@ -1,15 +1,20 @@
 """The Order service over a real database: whoever races, an answered cancel stays."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 
 import pytest
+from shop.inventory.v1.inventory_facts_pb2 import InventoryReleased
 
+from mesh.changes import Changes
 from mesh.database import Connection, Database
 from mesh.errors import Outage, Refusal
 from services.orders import core, store
 from services.orders.core import Line, Order, Reason, State
+from services.orders.events import OrderListener
 from services.orders.store import PostgresBook
 from tests.foundations import Foundations
 
@@ -27,7 +32,7 @@ async def database(foundations: Foundations) -> AsyncGenerator[Database]:
 
 async def create(book: PostgresBook) -> None:
     await core.create_order(book, ORDER)
-    book.record("OrderCreated")
+    book.record(store.own("OrderCreated"))
     await book.write()
 
 
@@ -82,3 +87,31 @@ async def test_an_order_is_not_made_again_for_the_other_mode(
         async with database.transaction() as connection:
             await core.create_order(PostgresBook(connection), replace(ORDER, choreographed=not choreographed))
     assert refusal.value.reason == reason
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
+@pytest.mark.parametrize("later_first", [True, False], ids=["later first", "earlier first"])
+async def test_of_a_fact_that_is_announced_twice_the_earlier_is_on_the_timeline(
+    database: Database, together: bool, later_first: bool
+) -> None:
+    async with database.transaction() as connection:
+        book = PostgresBook(connection)
+        await core.create_order(book, replace(ORDER, choreographed=True))
+        await book.write()
+    listener, earlier = OrderListener(Changes()), datetime(2026, 3, 1, 12, tzinfo=UTC)
+    moments = sorted([earlier, earlier + timedelta(seconds=1)], reverse=later_first)
+
+    learned = [
+        listener.on_fact(
+            InventoryReleased(order_id=ORDER.order_id),
+            database.once_per_event("orders_InventoryReleased", str(at), at, leads_to=()),
+        )
+        for at in moments
+    ]
+    for group in [learned] if together else [[each] for each in learned]:
+        await asyncio.gather(*group)
+
+    async with database.connection() as connection:
+        story = await store.story(connection, ORDER.order_id)
+    assert story is not None
+    assert [(entry.event, entry.at) for entry in story.timeline] == [("InventoryReleased", earlier)]

@@ -261,7 +261,7 @@ class Watched:
     async def GetOrder(self, request: Any, context: Any) -> Any:
         return orders_pb.GetOrderResponse()
 
-    SubmitOrder = RequestCancel = CreateOrder = CompleteOrder = CancelOrder = ListOrders = GetOrder
+    SubmitOrder = RequestCancel = CreateOrder = CompleteOrder = CancelOrder = ListOrders = RebuildTimelines = GetOrder
 
 
 @asynccontextmanager

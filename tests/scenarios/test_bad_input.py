@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from nats.js import JetStreamContext
 from shop.customer.v1.customer_service_pb2 import Mode
 
+from cli.stack.layout import ORDERS
 from mesh import contract
 from mesh.dead_letters import STREAM as DEAD_LETTERS
 from mesh.identity import new_id
@@ -52,7 +53,8 @@ def pids(shop: Shop) -> set[int]:
 
 async def answer(shop: Shop, method: MethodDescriptor, request: bytes) -> grpc.aio.AioRpcError | None:
     """What a method says to raw bytes; None for a good answer."""
-    target = shop.stack.state.services[method.containing_service.file.package]
+    services, package = shop.stack.state.services, method.containing_service.file.package
+    target = services.get(package, services[ORDERS])  # of what every service answers, one is asked
     path = contract.describe_method(method).path
     async with grpc.aio.insecure_channel(target) as channel:
         try:

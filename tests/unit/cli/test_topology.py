@@ -7,10 +7,10 @@ import pytest
 
 from cli.stack.layout import SERVICES, Layout
 from cli.stack.program import Program
-from cli.stack.topology import Topology
+from cli.stack.topology import SECRETS, Topology
 
 DATA = Path("/data")
-PASSWORDS = {"postgres": "root-pw", **{service.name: f"{service.name}-pw" for service in SERVICES}}
+PASSWORDS = {name: f"{name.replace('/', '-')}-pw" for name in SECRETS}
 
 EVERY_SERVICE = {
     "ENSEMBLE_LISTEN",
@@ -60,6 +60,7 @@ def test_a_service_gets_exactly_the_settings_it_knows(name: str, settings: set[s
         ("nats", 50062),
         ("postgres", 50063),
         ("nats monitoring", 50064),
+        ("nats routes", 50065),
     ],
 )
 def test_every_port_is_counted_from_the_base(name: str, port: int) -> None:
@@ -70,7 +71,7 @@ def test_every_port_is_counted_from_the_base(name: str, port: int) -> None:
 def test_no_two_listeners_share_a_port() -> None:
     every = {service.name: 9 for service in SERVICES}
 
-    ports = Layout(replicas=every).ports
+    ports = Layout(replicas=every, nats=3).ports
 
     assert len(set(ports.values())) == len(ports)
 
@@ -112,6 +113,28 @@ def test_the_orchestrator_reaches_every_participant_of_its_workflows() -> None:
     }
 
 
+def test_each_service_enters_nats_by_its_own_user_and_knows_every_server() -> None:
+    urls = service("payment", layout=Layout(nats=3)).settings["ENSEMBLE_NATS_URL"].split(",")
+
+    assert urls == [
+        "nats://payment:nats-payment-pw@127.0.0.1:50062",
+        "nats://payment:nats-payment-pw@127.0.0.1:50162",
+        "nats://payment:nats-payment-pw@127.0.0.1:50262",
+    ]
+
+
+def test_each_nats_server_is_a_process_of_its_own_that_is_asked_how_it_is() -> None:
+    programs = [each for each in Topology(Layout(nats=3), DATA, PASSWORDS).foundations() if each.name == "nats"]
+
+    assert [each.label for each in programs] == ["nats", "nats-1", "nats-2"]
+    assert [each.command[-1] for each in programs] == [
+        "/data/nats/nats.conf",
+        "/data/nats-1/nats.conf",
+        "/data/nats-2/nats.conf",
+    ]
+    assert [each.probe for each in programs] == [f"http://127.0.0.1:50{n}64/healthz" for n in range(3)]
+
+
 def test_the_outside_world_is_the_sandbox() -> None:
     assert service("payment").settings["ENSEMBLE_GATEWAY_URL"] == "http://127.0.0.1:50060"
     assert service("shipping").settings["ENSEMBLE_CARRIER_URL"] == "http://127.0.0.1:50060"
@@ -142,3 +165,9 @@ def test_postgres_never_gives_up_its_fsync() -> None:
 def test_an_impossible_layout_is_refused(port_base: int, replicas: dict[str, int], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Layout(port_base, replicas)
+
+
+@pytest.mark.parametrize("servers", [0, 2, 5])
+def test_a_number_of_nats_servers_that_cannot_lose_one_or_need_not_be_is_refused(servers: int) -> None:
+    with pytest.raises(ValueError, match=f"{servers} NATS servers: it can be 1, or 3"):
+        Layout(nats=servers)

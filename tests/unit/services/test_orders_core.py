@@ -1,12 +1,13 @@
 """The outcome of a choreographed order follows from the facts, in whatever order they arrive."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.orders.core import Line, Order, Reason, Shipped, State, after_learning
+from services.orders.core import Line, Order, Reason, Shipped, State, after_learning, awaited
 
 LINES = (Line("MUG", 1),)
 NEW = Order("0193a8b0-0000-7000-8000-000000000000", choreographed=True, customer_id="ada", lines=LINES)
@@ -84,3 +85,17 @@ def test_the_first_reason_stays() -> None:
     after = after_learning(CANCELLING, "PaymentFailed")
 
     assert after.reason is Reason.CUSTOMER_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("reason", "learned", "missing"),
+    [
+        (Reason.CUSTOMER_REQUEST, (), {"InventoryReleased", "PaymentRefunded"}),
+        (Reason.CUSTOMER_REQUEST, ("PaymentFailed", "InventoryReleased"), {"PaymentRefunded"}),
+        (Reason.TIMED_OUT, ("ShipmentCancelRefused",), {"OrderShipped"}),
+        (Reason.PAYMENT_DECLINED, ("PaymentFailed",), {"InventoryReleased"}),
+        (Reason.SHIPPING_REFUSED, ("ShippingFailed", "PaymentRefunded"), {"InventoryReleased"}),
+    ],
+)
+def test_what_a_cancel_waits_for_can_be_told(reason: Reason, learned: tuple[str, ...], missing: set[str]) -> None:
+    assert awaited(replace(CANCELLING, reason=reason, learned=frozenset(learned))) == missing

@@ -402,6 +402,70 @@ class ListOrdersResponse(_message.Message):
 Global___ListOrdersResponse: _TypeAlias = ListOrdersResponse  # noqa: Y015
 
 @_typing.final
+class RebuildTimelinesRequest(_message.Message):
+    """Asks for timelines to be written anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Repeats with the same id get the first answer (AIP-155)."""
+    order_id: _builtins.str
+    """Which order's; those of all choreographed orders if unset."""
+    page_token: _builtins.str
+    """From the answer before; empty to begin with the oldest fact."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "page_token", b"page_token", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebuildTimelinesRequest: _TypeAlias = RebuildTimelinesRequest  # noqa: Y015
+
+@_typing.final
+class RebuildTimelinesResponse(_message.Message):
+    """A part of the stream was read, and what it says is on the timelines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    ORDERS_FIELD_NUMBER: _builtins.int
+    ENTRIES_WRITTEN_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    facts: _builtins.int
+    """Facts that were read."""
+    orders: _builtins.int
+    """Of these, the beginnings of orders. Over all parts together each order that the stream has in full counts once."""
+    entries_written: _builtins.int
+    """Entries that were missing, or were set right."""
+    next_page_token: _builtins.str
+    """To go on with; empty when the end of the stream was reached."""
+    def __init__(
+        self,
+        *,
+        facts: _builtins.int = ...,
+        orders: _builtins.int = ...,
+        entries_written: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries_written", b"entries_written", "facts", b"facts", "next_page_token", b"next_page_token", "orders", b"orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebuildTimelinesResponse: _TypeAlias = RebuildTimelinesResponse  # noqa: Y015
+
+@_typing.final
 class WatchOrderRequest(_message.Message):
     """Asks to follow one order."""
 

@@ -73,6 +73,11 @@ class OrderServiceStub:
                 request_serializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.ListOrdersRequest.SerializeToString,
                 response_deserializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.ListOrdersResponse.FromString,
                 _registered_method=True)
+        self.RebuildTimelines = channel.unary_unary(
+                '/shop.orders.v1.OrderService/RebuildTimelines',
+                request_serializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.RebuildTimelinesRequest.SerializeToString,
+                response_deserializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.RebuildTimelinesResponse.FromString,
+                _registered_method=True)
         self.WatchOrder = channel.unary_stream(
                 '/shop.orders.v1.OrderService/WatchOrder',
                 request_serializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.WatchOrderRequest.SerializeToString,
@@ -139,6 +144,19 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RebuildTimelines(self, request, context):
+        """Writes timelines of choreographed orders anew from the facts that the stream still has: all of them, or one
+        order's. What the stream says wins: an entry that is missing is written, one that says otherwise is set right. An
+        entry of a fact that the stream does not have stays: it may be older than what the stream keeps, or not sent yet.
+        The orders themselves are left as they are.
+
+        One call reads a part of the stream and says how to go on, so that no call is long, however much there is. A stream
+        that cannot be read is UNAVAILABLE. Refused: ORDER_ORCHESTRATED. NOT_FOUND: ORDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchOrder(self, request, context):
         """The order as it is now, and again after each change, until it is final. NOT_FOUND: ORDER_NOT_FOUND.
         """
@@ -183,6 +201,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.ListOrders,
                     request_deserializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.ListOrdersRequest.FromString,
                     response_serializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'RebuildTimelines': grpc.unary_unary_rpc_method_handler(
+                    servicer.RebuildTimelines,
+                    request_deserializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.RebuildTimelinesRequest.FromString,
+                    response_serializer=shop_dot_orders_dot_v1_dot_orders__service__pb2.RebuildTimelinesResponse.SerializeToString,
             ),
             'WatchOrder': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchOrder,
@@ -383,6 +406,33 @@ class OrderService:
             '/shop.orders.v1.OrderService/ListOrders',
             shop_dot_orders_dot_v1_dot_orders__service__pb2.ListOrdersRequest.SerializeToString,
             shop_dot_orders_dot_v1_dot_orders__service__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebuildTimelines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shop.orders.v1.OrderService/RebuildTimelines',
+            shop_dot_orders_dot_v1_dot_orders__service__pb2.RebuildTimelinesRequest.SerializeToString,
+            shop_dot_orders_dot_v1_dot_orders__service__pb2.RebuildTimelinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,15 @@ class OrderServiceStub:
     """One order with its timeline. NOT_FOUND: ORDER_NOT_FOUND."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.ListOrdersRequest, _orders_service_pb2.ListOrdersResponse]
     """Orders, newest first, without their timelines."""
+    RebuildTimelines: _aio.UnaryUnaryMultiCallable[_orders_service_pb2.RebuildTimelinesRequest, _orders_service_pb2.RebuildTimelinesResponse]
+    """Writes timelines of choreographed orders anew from the facts that the stream still has: all of them, or one
+    order's. What the stream says wins: an entry that is missing is written, one that says otherwise is set right. An
+    entry of a fact that the stream does not have stays: it may be older than what the stream keeps, or not sent yet.
+    The orders themselves are left as they are.
+
+    One call reads a part of the stream and says how to go on, so that no call is long, however much there is. A stream
+    that cannot be read is UNAVAILABLE. Refused: ORDER_ORCHESTRATED. NOT_FOUND: ORDER_NOT_FOUND.
+    """
     WatchOrder: _aio.UnaryStreamMultiCallable[_orders_service_pb2.WatchOrderRequest, _orders_service_pb2.WatchOrderResponse]
     """The order as it is now, and again after each change, until it is final. NOT_FOUND: ORDER_NOT_FOUND."""
 
@@ -109,6 +118,21 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_orders_service_pb2.ListOrdersRequest, _abc.Awaitable[_orders_service_pb2.ListOrdersResponse]],
     ) -> _abc.Awaitable[_orders_service_pb2.ListOrdersResponse]:
         """Orders, newest first, without their timelines."""
+
+    @_abc_1.abstractmethod
+    def RebuildTimelines(
+        self,
+        request: _orders_service_pb2.RebuildTimelinesRequest,
+        context: _aio.ServicerContext[_orders_service_pb2.RebuildTimelinesRequest, _abc.Awaitable[_orders_service_pb2.RebuildTimelinesResponse]],
+    ) -> _abc.Awaitable[_orders_service_pb2.RebuildTimelinesResponse]:
+        """Writes timelines of choreographed orders anew from the facts that the stream still has: all of them, or one
+        order's. What the stream says wins: an entry that is missing is written, one that says otherwise is set right. An
+        entry of a fact that the stream does not have stays: it may be older than what the stream keeps, or not sent yet.
+        The orders themselves are left as they are.
+
+        One call reads a part of the stream and says how to go on, so that no call is long, however much there is. A stream
+        that cannot be read is UNAVAILABLE. Refused: ORDER_ORCHESTRATED. NOT_FOUND: ORDER_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def WatchOrder(

@@ -1,0 +1,137 @@
+"""What a service does when it learns of a fact, and what came of it each time it was told."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import structlog
+from google.protobuf.message import Message
+from nats.aio.msg import Msg
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanKind, StatusCode
+
+from mesh import again, contract, durable, metrics, telemetry
+from mesh.cloudevents import NoEvent, receive
+from mesh.database import Database, Once
+from mesh.errors import Outage, Refusal
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.reaction")
+tracer = trace.get_tracer("ensemble.mesh")
+
+F = TypeVar("F", bound=Message)
+
+
+@dataclass(frozen=True)
+class Reaction(Generic[F]):
+    """What a service does when it learns of a fact. `react` calls `once` with what it writes."""
+
+    fact: type[F]
+    react: Callable[[F, Once], Awaitable[None]]
+    leads_to: tuple[type[Message], ...] = ()
+    """The facts that it may announce. Any other is a bug, and is not announced."""
+    undoes: bool = False
+    """Whether it takes something back. A service that was away hears of these first: what is off is not begun."""
+
+
+class Outcome(StrEnum):
+    """Of one delivery."""
+
+    DONE = "done"
+    DUPLICATE = "duplicate"
+    """It was handled before."""
+    LATER = "later"
+    """Something that is needed does not answer: to be delivered once more."""
+    AGAIN = "again"
+    """The same, and the broker will not deliver it once more: to be sent again."""
+    DEAD = "dead"
+    """It can never be handled."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one delivery."""
+
+    outcome: Outcome
+    error: Exception | None = None
+
+
+class Reactor:
+    """A reaction, told of its facts."""
+
+    def __init__(self, service: str, reaction: Reaction[Any], database: Database) -> None:
+        self.fact = contract.fact(reaction.fact)
+        self.durable = durable.of_fact(service, self.fact)
+        self.undoes = reaction.undoes
+        self._reaction = reaction
+        self._database = database
+
+    async def tell(self, message: Msg, *, is_last: bool) -> Result:
+        """Have the service react, once per event however often it is told.
+
+        What fails in an unforeseen way is tried again, unless this was the last try.
+        """
+        started = time.perf_counter()
+        result = await self._traced(message, is_last=is_last)
+        seconds = time.perf_counter() - started
+        metrics.processed(self.durable.name, self.fact.subject("*"), result.outcome.value, seconds, result.error)
+        log.log(
+            30 if result.error else 20,
+            "fact",
+            durable=self.durable.name,
+            subject=message.subject,
+            deliveries=message.metadata.num_delivered,
+            outcome=result.outcome.value,
+            error=repr(result.error) if result.error else None,
+            duration_ms=round(seconds * 1000, 2),
+        )
+        return result
+
+    async def _traced(self, message: Msg, *, is_last: bool) -> Result:
+        headers = dict(message.headers or {})
+        parent = telemetry.extract({key.lower(): value for key, value in headers.items()})
+        otel.attach(parent)
+        origin = trace.get_current_span(parent).get_span_context()
+        with tracer.start_as_current_span(
+            f"process {self.fact.subject('*')}",
+            kind=SpanKind.CONSUMER,
+            links=[Link(origin)] if origin.is_valid else [],
+        ) as span:
+            self._describe(span, message, headers)
+            result = await self._result(message, headers, is_last=is_last)
+            if result.error:
+                span.record_exception(result.error)
+                span.set_status(StatusCode.ERROR, str(result.error) or repr(result.error))
+            return result
+
+    async def _result(self, message: Msg, headers: dict[str, str], *, is_last: bool) -> Result:
+        try:
+            is_new = await self._react(message, headers)
+        except (NoEvent, Refusal) as no:  # a refusal that the reaction has no fact for stays one
+            return Result(Outcome.DEAD, no)
+        except Outage as outage:
+            return Result(Outcome.AGAIN if is_last else Outcome.LATER, outage)
+        except Exception as error:  # noqa: BLE001 - a bug must not stop the consumer; it ends as a dead letter
+            return Result(Outcome.DEAD if is_last else Outcome.LATER, error)
+        return Result(Outcome.DONE if is_new else Outcome.DUPLICATE)
+
+    async def _react(self, message: Msg, headers: dict[str, str]) -> bool:
+        subject = again.first_subject(message.subject)
+        received = receive(self._reaction.fact, subject, headers, message.data)
+        leads_to = self._reaction.leads_to
+        once = self._database.once_per_event(
+            self.durable.name, received.event_id, received.announced_at, leads_to, about=subject.rpartition(".")[2]
+        )
+        await self._reaction.react(received.fact, once)
+        return not once.was_handled
+
+    def _describe(self, span: trace.Span, message: Msg, headers: dict[str, str]) -> None:
+        if span.is_recording():
+            span.set_attribute("messaging.system", "nats")
+            span.set_attribute("messaging.operation.name", "process")
+            span.set_attribute("messaging.destination.name", message.subject)
+            span.set_attribute("messaging.destination.template", self.fact.subject("*"))
+            span.set_attribute("messaging.consumer.group.name", self.durable.name)
+            span.set_attribute("messaging.message.id", headers.get("ce-id", ""))

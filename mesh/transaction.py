@@ -1,0 +1,50 @@
+"""A transaction in progress: where its work reads and writes, and the facts that are committed with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mesh.cloudevents import Event, announce
+from mesh.errors import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from google.protobuf.message import Message
+
+    from mesh.database import Database
+    from mesh.lockstep import Session
+
+
+class Transaction:
+    """What work is given."""
+
+    def __init__(self, connection: Session, database: Database, cause: str) -> None:
+        self.connection = connection
+        self._database = database
+        self._cause = cause
+        self.events: list[Event] = []
+        """What it announces."""
+
+    def announce(self, fact: Message) -> datetime:
+        """Put a fact into the outbox, committed with everything else. Returns its time, as everybody will be told it.
+
+        Its id follows from who announces it, what, about whom and why, so that handling the same cause again
+        makes the same event. Raises Outage while the outbox is full.
+        """
+        if self._database.full:
+            raise Outage(self._database.full)
+        event = announce(fact, self._database.source, self._cause)
+        self.events.append(event)
+        return event.announced_at
+
+
+def columns(events: Sequence[Event]) -> tuple[list[Any], ...]:
+    """Of the outbox rows of these facts."""
+    names = ("key", "stream", "subject", "headers", "payload")
+    return tuple([getattr(event, name) for event in events] for name in names)
+
+
+class HandledBefore(Exception):
+    """The key has been handled: what was done for it again is rolled back."""
