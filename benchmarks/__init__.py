@@ -1,6 +1,7 @@
-"""What the orchestrator costs, measured in one run on one machine: `make bench`.
+"""What the two ways cost, measured in one run on one machine: `make bench`.
 
-Read in this order: `chain` and `orchestrated` (the same order, without and with the orchestrator), `steady` (what one
-round is), `rounds` (how the two are compared), `waiting` (among sagas that wait), `failover` (when a replica is
-killed), `report`. Both clients are processes of their own, `worker`.
+Read in this order: `chain`, `orchestrated` and `choreographed` (the same order, three ways), `steady` (what one round
+is), `rounds` and `comparison` (how they are compared), `waiting` (among sagas that wait), `failover` (when a replica of
+the orchestrator is killed), `report`. The clients are processes of their own, `worker`. What order per key costs is
+measured by `ordered`, a program of its own.
 """

@@ -37,7 +37,7 @@ class Chain:
         """One order, to its end; what is not answered is repeated. Raises AioRpcError where it is refused."""
         order = new_order()
         answers: dict[str, bytes] = {}
-        with story(order):
+        with story(order, "raw"):
             for step in STEPS:
                 request = step.do_request(Order(order, answers), f"{order.order_id}/1/{step.name}/do")
                 answers[step.name] = await answered(

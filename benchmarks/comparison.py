@@ -1,4 +1,4 @@
-"""Rounds of both, and what follows from them. No I/O."""
+"""Rounds of all three, and what follows from them. No I/O."""
 
 import statistics
 from collections.abc import Iterable
@@ -25,11 +25,12 @@ class Spread(BaseModel):
         return cls(median=statistics.median(known), least=known[0], most=known[-1])
 
 
-class Pair(BaseModel):
-    """Two rounds, one right after the other, so that both meet the same machine."""
+class Turn(BaseModel):
+    """Three rounds, one right after the other, so that all meet the same machine."""
 
     raw: Round
     orchestrated: Round
+    choreographed: Round
 
 
 class Side(BaseModel):
@@ -58,53 +59,66 @@ class Side(BaseModel):
         )
 
 
+class Ratios(BaseModel):
+    """One way to place orders by another, turn by turn."""
+
+    rate: Spread
+    """Orders a second: above 1, this way places more."""
+    time: Spread
+    """Median time of an order: above 1, this way takes longer."""
+    cpu: float | None
+    """CPU time of an order, the other way's by this one's: the rate ratio where CPU is the only limit."""
+
+    @classmethod
+    def of(cls, these: list[Round], others: list[Round]) -> "Ratios":
+        pairs = list(zip(these, others, strict=True))
+        cpu, other_cpu = Side.of(these).all_cpu_ms, Side.of(others).all_cpu_ms
+        return cls(
+            rate=Spread.of(this.rate / other.rate for this, other in pairs),
+            time=Spread.of(_median(this) / _median(other) for this, other in pairs),
+            cpu=None if cpu is None or other_cpu is None else other_cpu / cpu,
+        )
+
+
 class Comparison(BaseModel):
-    """The orchestrator against the raw chain, so many orders at a time."""
+    """The three ways, so many orders at a time."""
 
     concurrency: int
-    pairs: list[Pair]
+    turns: list[Turn]
 
     @computed_field
     @property
-    def rate_ratio(self) -> Spread:
-        """Orders a second, orchestrated by raw: 1 would be an orchestrator that costs nothing."""
-        return Spread.of(pair.orchestrated.rate / pair.raw.rate for pair in self.pairs)
+    def orchestrated_by_raw(self) -> Ratios:
+        """A rate of 1 would be an orchestrator that costs nothing."""
+        return Ratios.of(self._rounds("orchestrated"), self._rounds("raw"))
 
     @computed_field
     @property
-    def time_ratio(self) -> Spread:
-        """Median time of an order, orchestrated by raw."""
-        return Spread.of(_median(pair.orchestrated) / _median(pair.raw) for pair in self.pairs)
+    def choreographed_by_orchestrated(self) -> Ratios:
+        """What the choice of the mode is worth."""
+        return Ratios.of(self._rounds("choreographed"), self._rounds("orchestrated"))
 
     @computed_field
     @property
-    def cpu_ratio(self) -> float | None:
-        """CPU time of an order, raw by orchestrated: the rate ratio where CPU is the only limit."""
-        raw, orchestrated = self.raw.all_cpu_ms, self.orchestrated.all_cpu_ms
-        return None if raw is None or orchestrated is None else raw / orchestrated
-
-    @computed_field
-    @property
-    def raw(self) -> Side:
-        return Side.of([pair.raw for pair in self.pairs])
-
-    @computed_field
-    @property
-    def orchestrated(self) -> Side:
-        return Side.of([pair.orchestrated for pair in self.pairs])
+    def sides(self) -> dict[str, Side]:
+        """Each way, all its rounds taken together."""
+        return {way: Side.of(self._rounds(way)) for way in Turn.model_fields}
 
     @computed_field
     @property
     def step_ms(self) -> float:
         """What the orchestrator adds to the time of each step."""
-        return (self.orchestrated.p50_ms - self.raw.p50_ms) / len(STEPS)
+        return (self.sides["orchestrated"].p50_ms - self.sides["raw"].p50_ms) / len(STEPS)
 
     @computed_field
     @property
     def step_cpu_us(self) -> float | None:
         """CPU time that the orchestrator's process uses for each step, in microseconds."""
-        cpu = self.orchestrated.cpu_ms
+        cpu = self.sides["orchestrated"].cpu_ms
         return None if cpu is None else cpu[ORCHESTRATOR] * 1000 / len(STEPS)
+
+    def _rounds(self, way: str) -> list[Round]:
+        return [getattr(turn, way) for turn in self.turns]
 
 
 def percentile(ordered: list[float], percent: int) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 
 from benchmarks import worker
-from benchmarks.endings import Endings
+from benchmarks.endings import SAGAS, Endings
 from benchmarks.orders import new_order, start_request, story
 from benchmarks.steady import steady
 from cli.client import answered
@@ -26,15 +26,15 @@ class Sagas:
         """One order, to its end. Raises AioRpcError where it is refused; RuntimeError if it does not succeed."""
         order = new_order()
         request = start_request(order)
-        with story(order):
+        with story(order, "orchestrated"):
             await answered(lambda: self._orchestrator.StartSaga(request))
         await self._endings.of(order.order_id)
 
 
 async def start(given: Any, stack: AsyncExitStack) -> worker.Answer:
-    """It is given `targets` and the orchestrator's `database_url`; a question is the arguments of a round."""
+    """It is given `targets` and the `databases`; a question is the arguments of a round."""
     stack.enter_context(telemetry.configured("benchmark-orchestrated"))
-    endings = await stack.enter_async_context(Endings.watched(given["database_url"]))
+    endings = await stack.enter_async_context(Endings.watched(given["databases"]["orchestrator"], SAGAS))
     peers = await stack.enter_async_context(connected({ORCHESTRATOR: given["targets"][ORCHESTRATOR]}))
     sagas = Sagas(OrchestratorServiceStub(peers.channel(f"{ORCHESTRATOR}.OrchestratorService")), endings)
 

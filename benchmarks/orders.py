@@ -1,4 +1,4 @@
-"""The orders that are placed, and what both clients do around each one."""
+"""The orders that are placed, and what each client does around each one."""
 
 import itertools
 from collections.abc import Generator
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from ensemble.orchestrator.v1.orchestrator_service_pb2 import StartSagaRequest
 from opentelemetry import trace
 from shop.customer.v1.customer_service_pb2 import MODE_ORCHESTRATED
+from shop.orders.v1.orders_service_pb2 import SubmitOrderRequest
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
 from cli.load import Load
@@ -33,9 +34,14 @@ def start_request(order: PlaceOrder) -> StartSagaRequest:
     return request
 
 
+def submit_request(order: PlaceOrder) -> SubmitOrderRequest:
+    """Begins its choreography, past the front door."""
+    return SubmitOrderRequest(request_id=order.order_id, order_id=order.order_id, purchase=order.purchase)
+
+
 @contextmanager
-def story(order: PlaceOrder) -> Generator[None]:
+def story(order: PlaceOrder, mode: str) -> Generator[None]:
     """One order is one trace, and its words travel along, as if the front door had accepted it."""
-    words = telemetry.story(order__id=order.order_id, shop__mode="orchestrated")
+    words = telemetry.story(order__id=order.order_id, shop__mode=mode)
     with tracer.start_as_current_span("order"), words:
         yield

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from benchmarks import failover
-from benchmarks.comparison import ORCHESTRATOR, Comparison, Side, Spread
+from benchmarks.comparison import Comparison, Side, Spread
 from benchmarks.cpu import REST
 from benchmarks.failover import Failover
 from benchmarks.traced import SAMPLED
@@ -78,6 +78,7 @@ def show(report: Report) -> None:
     """Print the ratios, then what they are made of."""
     if report.orders:
         _show_ratios(report.orders)
+        _show_sides(report.orders)
         _show_overhead(report.orders)
     for comparison in report.orders:
         _show_cpu(comparison)
@@ -88,29 +89,24 @@ def show(report: Report) -> None:
 
 
 def _show_ratios(comparisons: list[Comparison]) -> None:
-    shown = table(
-        "at a time>",
-        "rate ratio>",
-        "CPU ratio>",
-        "time ratio>",
-        "raw /s>",
-        "orch. /s>",
-        "raw p50, p99 ms>",
-        "orch. p50, p99 ms>",
-    )
-    for each in comparisons:
-        raw, orchestrated = each.raw, each.orchestrated
-        shown.add_row(
-            str(each.concurrency),
-            _spread(each.rate_ratio),
-            _figure(each.cpu_ratio, 2),
-            _spread(each.time_ratio),
-            f"{raw.rate:.1f}",
-            f"{orchestrated.rate:.1f}",
-            _times(raw),
-            _times(orchestrated),
-        )
-    console.print("\nThe orchestrator by the raw chain: median of the pairs (least to most)\n")
+    for title, ratios in (
+        ("The orchestrator by the raw chain", [each.orchestrated_by_raw for each in comparisons]),
+        ("The choreography by the orchestrator", [each.choreographed_by_orchestrated for each in comparisons]),
+    ):
+        shown = table("at a time>", "rate ratio>", "CPU ratio>", "time ratio>")
+        for comparison, ratio in zip(comparisons, ratios, strict=True):
+            cells = _spread(ratio.rate), _figure(ratio.cpu, 2), _spread(ratio.time)
+            shown.add_row(str(comparison.concurrency), *cells)
+        console.print(f"\n{title}: median of the turns (least to most)\n")
+        console.print(shown)
+
+
+def _show_sides(comparisons: list[Comparison]) -> None:
+    shown = table("at a time>", "way", "orders /s>", "p50, p99 ms>")
+    for comparison in comparisons:
+        for way, side in comparison.sides.items():
+            shown.add_row(str(comparison.concurrency), way, f"{side.rate:.1f}", _times(side))
+    console.print("\nWhat they are made of\n")
     console.print(shown)
 
 
@@ -123,14 +119,15 @@ def _show_overhead(comparisons: list[Comparison]) -> None:
 
 
 def _show_cpu(comparison: Comparison) -> None:
-    raw, orchestrated = comparison.raw.cpu_ms, comparison.orchestrated.cpu_ms
-    if raw is None or orchestrated is None:
+    ways, sides = list(comparison.sides), list(comparison.sides.values())
+    used = [side.cpu_ms for side in sides if side.cpu_ms is not None]
+    if len(used) < len(sides):
         return
-    shown = table("process", "raw>", "orchestrated>")
-    for name in sorted(orchestrated.keys() - {REST}, key=lambda name: (name != ORCHESTRATOR, -orchestrated[name])):
-        shown.add_row(name, f"{raw[name]:.2f}", f"{orchestrated[name]:.2f}")
-    shown.add_row("together", _figure(comparison.raw.all_cpu_ms, 2), _figure(comparison.orchestrated.all_cpu_ms, 2))
-    shown.add_row(f"({REST} on this machine", f"{raw[REST]:.2f}", f"{orchestrated[REST]:.2f})")
+    shown = table("process", *(f"{way}>" for way in ways))
+    for name in sorted(used[0].keys() - {REST}, key=lambda name: -sum(each[name] for each in used)):
+        shown.add_row(name, *(f"{each[name]:.2f}" for each in used))
+    shown.add_row("together", *(_figure(side.all_cpu_ms, 2) for side in sides))
+    shown.add_row(f"({REST} on this machine)", *(f"({each[REST]:.2f})" for each in used))
     console.print(f"\nCPU time of one order, ms, {comparison.concurrency} at a time\n")
     console.print(shown)
 

@@ -1,11 +1,11 @@
-"""The raw chain and the orchestrator in turn, on the same stack, so that both meet the same machine."""
+"""The raw chain, the orchestrator and the choreography in turn, on one stack, so that all meet the same machine."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.comparison import Comparison, Pair
+from benchmarks.comparison import Comparison, Turn
 from benchmarks.steady import Round
 from benchmarks.traced import Traced
 from benchmarks.worker import Worker, working
@@ -25,13 +25,17 @@ class Clients:
 
     chain: Worker
     orchestrated: Worker
+    choreographed: Worker
     pids: Mapping[str, int]
     """Of the stack's processes, by name."""
 
-    async def pair(self, concurrency: int, seconds: float) -> Pair:
+    async def turn(self, concurrency: int, seconds: float) -> Turn:
         """One round of each. Raises StackError when one of them fails."""
-        raw = await self.round(self.chain, concurrency, seconds)
-        return Pair(raw=raw, orchestrated=await self.round(self.orchestrated, concurrency, seconds))
+        return Turn(
+            raw=await self.round(self.chain, concurrency, seconds),
+            orchestrated=await self.round(self.orchestrated, concurrency, seconds),
+            choreographed=await self.round(self.choreographed, concurrency, seconds),
+        )
 
     async def round(self, client: Worker, concurrency: int, seconds: float) -> Round:
         """One round of `client`. Raises StackError when it fails."""
@@ -45,32 +49,33 @@ class Clients:
 
 @asynccontextmanager
 async def clients(traced: Traced) -> AsyncGenerator[Clients]:
-    """Both clients, connected, while open."""
+    """All clients, connected, while open."""
     state = traced.stack.state
     async with AsyncExitStack() as stack:
         chain = await stack.enter_async_context(working("benchmarks.chain", _given(state)))
         orchestrated = await stack.enter_async_context(working("benchmarks.orchestrated", _given(state)))
+        choreographed = await stack.enter_async_context(working("benchmarks.choreographed", _given(state)))
         pids = {label(process.name, process.replica): process.pid for process in state.processes}
-        yield Clients(chain, orchestrated, {**pids, "trace sink": traced.sink.pid})
+        yield Clients(chain, orchestrated, choreographed, {**pids, "trace sink": traced.sink.pid})
 
 
 def _given(state: State) -> dict[str, Any]:
-    return {"targets": state.services, "database_url": state.postgres["orchestrator"]}
+    return {"targets": state.services, "databases": state.postgres}
 
 
 async def warm_up(clients: Clients, concurrency: int, seconds: float) -> None:
-    """A pair of rounds that nobody looks at. Raises StackError."""
+    """A turn that nobody looks at. Raises StackError."""
     progress.print("warming up ...")
-    await clients.pair(concurrency, min(seconds, WARM_UP_SECONDS))
+    await clients.turn(concurrency, min(seconds, WARM_UP_SECONDS))
 
 
 async def compare(clients: Clients, concurrencies: list[int], rounds: int, seconds: float) -> list[Comparison]:
-    """For each concurrency so many pairs of rounds. Raises StackError."""
+    """For each concurrency so many turns. Raises StackError."""
     comparisons: list[Comparison] = []
     for concurrency in concurrencies:
-        pairs: list[Pair] = []
+        turns: list[Turn] = []
         for number in range(rounds):
             progress.print(f"{concurrency} at a time, round {number + 1} of {rounds} ...")
-            pairs.append(await clients.pair(concurrency, seconds))
-        comparisons.append(Comparison(concurrency=concurrency, pairs=pairs))
+            turns.append(await clients.turn(concurrency, seconds))
+        comparisons.append(Comparison(concurrency=concurrency, turns=turns))
     return comparisons
