@@ -159,7 +159,7 @@ def _rights(service: Service) -> str:
     name, own = service.name, [reaction.durable for reaction in service.reactions]
     can = [f"publish its facts: `{service.package}.>`"] if service.announces else []
     if own:
-        durables = ", ".join(f"`{durable}`" for durable in (*own, f"{name}_again", f"{name}_exhausted"))
+        durables = ", ".join(f"`{durable}`" for durable in (*own, f"{name}_again", f"{name}_alone"))
         can += [
             f"pull and acknowledge by its own durables: {durables}",
             f"send itself a fact once more: `again.{name}.>`",

@@ -1,23 +1,36 @@
-"""A fact that is addressed once more, to one service: its tries were used up by an outage, or somebody replays it."""
+"""A fact that is addressed once more, to one service.
+
+`again`: its tries were used up by an outage, or somebody replays it. `alone`: nobody has answered for it, however often
+it was delivered; it may be deadly, and so is handled with nothing else beside it.
+"""
+
+from enum import StrEnum
 
 from nats.aio.msg import Msg
 
 from mesh.bus import Bus
 from mesh.streams import AGAIN
 
-PREFIX = "again"
+
+class Lane(StrEnum):
+    """What the subject of such a fact begins with."""
+
+    AGAIN = "again"
+    ALONE = "alone"
+
+
 TRIES = "Ensemble-Tries"
 """Header: deliveries that a fact had before it was sent again."""
 
 
-def subject(service: str, first: str) -> str:
+def subject(service: str, first: str, lane: Lane = Lane.AGAIN) -> str:
     """Of a fact that was first announced by the subject `first`, for this service."""
-    return f"{PREFIX}.{service}.{first}"
+    return f"{lane}.{service}.{first}"
 
 
 def first_subject(current: str) -> str:
     """The subject by which a fact was first announced."""
-    return current.split(".", 2)[2] if current.startswith(f"{PREFIX}.") else current
+    return current.split(".", 2)[2] if current.startswith(tuple(f"{lane}." for lane in Lane)) else current
 
 
 def tries(message: Msg) -> int:
@@ -26,11 +39,11 @@ def tries(message: Msg) -> int:
     return message.metadata.num_delivered + (int(before) if before.isdecimal() else 0)
 
 
-async def send(bus: Bus, service: str, message: Msg) -> None:
+async def send(bus: Bus, service: str, message: Msg, lane: Lane) -> None:
     """Have the same event delivered anew, to this service only. Raises Outage."""
     metadata = message.metadata
     kept = {name: value for name, value in (message.headers or {}).items() if not name.lower().startswith("nats-")}
-    # The same delivery, sent again twice, is one message.
-    once = {"Nats-Msg-Id": f"again/{service}/{metadata.consumer}/{metadata.stream}/{metadata.sequence.stream}"}
-    headers = {**kept, TRIES: str(tries(message)), **once}
-    await bus.publish(AGAIN.name, subject(service, first_subject(message.subject)), message.data, headers)
+    # The same message sent again twice is one message; its time tells it from that of a stream that was made anew.
+    place = f"{metadata.stream}/{metadata.sequence.stream}/{metadata.timestamp.isoformat()}"
+    headers = {**kept, TRIES: str(tries(message)), "Nats-Msg-Id": f"{lane}/{service}/{metadata.consumer}/{place}"}
+    await bus.publish(AGAIN.name, subject(service, first_subject(message.subject), lane), message.data, headers)

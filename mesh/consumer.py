@@ -1,16 +1,15 @@
-"""Consumers: each reaction is a durable of its own, and each service has two more.
+"""Consumers: each reaction is a durable of its own, and each service has two more, for facts that come once more.
 
-A fact is acknowledged after the commit that handled it. An outage is tried again with a growing delay, without end:
-what the broker will not deliver once more is sent again, to this service only, and comes by the durable `_again`. What
-can never be handled goes to the dead letters with its reason. What nobody ever answered for, as when the process dies
-of it, is tried alone (`mesh.exhausted`).
+A fact is acknowledged after the commit that handled it. An outage is tried again with a growing delay, without end.
+What can never be handled goes to the dead letters with its reason. What was delivered again and again without anybody
+ever answering for it may be what kills its handlers, or may only have been at hand each time: such facts are handled
+alone, one at a time, and the one that kills even then is buried.
 """
 
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any
 
 import nats.errors
@@ -18,18 +17,22 @@ import structlog
 from nats.aio.msg import Msg
 
 from mesh import again, durable
+from mesh.again import Lane
 from mesh.background import ended
 from mesh.bus import Bus
 from mesh.database import Database
 from mesh.dead_letters import bury
 from mesh.durable import Durable
 from mesh.errors import Outage
-from mesh.exhausted import Exhausted
 from mesh.pull import Handle, Pull
-from mesh.reaction import Outcome, Reaction, Reactor
+from mesh.reaction import Outcome, Reaction, Reactor, Then
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.consumer")
 
+TRIES_MAX = 10
+"""Deliveries of a message before it is sent again, or, if nobody ever answered for it, handled alone."""
+ALONE_MAX = 3
+"""Deliveries of a fact that is handled alone; whatever else the process died of, three times in a row is no chance."""
 DELAY_MAX = 10.0
 """Seconds between two tries at the most."""
 CATCH_UP_SECONDS = 10.0
@@ -108,7 +111,7 @@ class Consumer:
 
 
 class Listener:
-    """A service's event door: all its reactions, and the three ways by which they are told of their facts."""
+    """A service's event door: all its reactions, and the ways by which they are told of their facts."""
 
     def __init__(self, service: str, reactors: list[Reactor], bus: Bus) -> None:
         self._service = service
@@ -119,43 +122,66 @@ class Listener:
         """Each durable, and what is done with its messages: those that take something back, and the others."""
         if not self._reactors:
             return [], []
-        *told, given_up = durable.of_service(self._service, [reactor.fact for reactor in self._reactors.values()])
-        exhausted = Exhausted(self._bus, told, self._settle_for_good, self._bury)
+        *told, alone = durable.of_service(self._service, [reactor.fact for reactor in self._reactors.values()])
         undoing = {reactor.durable for reactor in self._reactors.values() if reactor.undoes}
-        heard = [(each, partial(self.hear, each)) for each in told]
         return (
-            [source for source in heard if source[0] in undoing],
-            [*(source for source in heard if source[0] not in undoing), (given_up, exhausted.handle)],
+            [(each, self.hear) for each in told if each in undoing],
+            [*((each, self.hear) for each in told if each not in undoing), (alone, self.hear_alone)],
         )
 
-    async def hear(self, source: Durable, message: Msg) -> None:
+    async def hear(self, message: Msg) -> None:
         """Tell the reaction, and the broker what came of it. If this fails, the broker delivers again after a while."""
         with suppress(nats.errors.Error, TimeoutError, Outage):
-            await self._settle(message, is_last=message.metadata.num_delivered >= source.max_deliver)
+            if message.metadata.num_delivered > TRIES_MAX:
+                await self._send(message, Lane.ALONE)
+            elif message.metadata.num_delivered == TRIES_MAX:
+                await self._settle(message, Then(outage=Outcome.AGAIN, failure=Outcome.ALONE))
+            else:
+                await self._settle(message, Then(outage=Outcome.LATER, failure=Outcome.LATER))
 
-    async def _settle_for_good(self, message: Msg) -> None:
-        await self._settle(message, is_last=True)
+    async def hear_alone(self, message: Msg) -> None:
+        """The same for a fact that nobody has answered for, while no other of these is in hand."""
+        with suppress(nats.errors.Error, TimeoutError, Outage):
+            if message.metadata.num_delivered > ALONE_MAX:
+                log.error("deadly_fact", subject=message.subject)
+                await self._bury(message, f"no process survives it: {again.tries(message)} deliveries, and no answer")
+                return
+            log.warning("handled_alone", subject=message.subject, deliveries=message.metadata.num_delivered)
+            is_last = message.metadata.num_delivered == ALONE_MAX
+            await self._settle(message, Then(Outcome.AGAIN, failure=Outcome.DEAD if is_last else Outcome.LATER))
 
-    async def _settle(self, message: Msg, *, is_last: bool) -> None:
+    async def _settle(self, message: Msg, then: Then) -> None:
         reactor = self._reactors.get(again.first_subject(message.subject).rpartition(".")[0])
         if reactor is None:
             await self._bury(message, f"{self._service} does not react to it")
             return
-        result = await reactor.tell(message, is_last=is_last)
+        result = await reactor.tell(message, then)
         match result.outcome:
             case Outcome.DONE | Outcome.DUPLICATE:
                 await message.ack_sync(timeout=5)
             case Outcome.LATER:
                 await message.nak(delay=_delay(again.tries(message)))
             case Outcome.AGAIN:
-                await again.send(self._bus, self._service, message)
-                await message.ack_sync(timeout=5)
+                await self._send(message, Lane.AGAIN)
+            case Outcome.ALONE:
+                await self._send(message, Lane.ALONE)
             case Outcome.DEAD:
                 await self._bury(message, str(result.error))
 
+    async def _send(self, message: Msg, lane: Lane) -> None:
+        """Send it to ourselves, however long that takes: unanswered, it would count as deadly."""
+        while True:
+            try:
+                await again.send(self._bus, self._service, message, lane)
+                break
+            except Outage as outage:
+                log.warning("not_sent_again", subject=message.subject, error=str(outage))
+                await asyncio.sleep(1)
+        await message.ack_sync(timeout=5)
+
     async def _bury(self, message: Msg, reason: str) -> None:
         reactor = self._reactors.get(again.first_subject(message.subject).rpartition(".")[0])
-        by = reactor.durable if reactor else durable.of_again(self._service)
+        by = reactor.durable if reactor else durable.of_lane(self._service, Lane.AGAIN)
         await bury(self._bus, message, by.name, reason)
 
 

@@ -38,6 +38,9 @@ REQUEST_ID = "request_id"
 POOL_SIZE = 8
 """Connections a process holds; more than the cores of a database server only queue there."""
 
+PATIENCE = {"lock_timeout": "2s", "idle_in_transaction_session_timeout": "5s"}
+"""Whoever is frozen or cut off in the middle of a transaction does not hold up the others for longer than this."""
+
 SCHEMA = resources.files("mesh").joinpath("schema.sql").read_text()
 
 OUTAGES = (
@@ -50,6 +53,7 @@ OUTAGES = (
     asyncpg.InsufficientResourcesError,  # disk, memory, connections
     asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a fail-over
     asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
     asyncpg.SerializationError,
 )
 
@@ -176,7 +180,7 @@ class Database:
             tx = Transaction(connection, self, cause)
             outcome = await work(tx)
             if not await mark(connection, by, key, fingerprint, outcome, columns(tx.events)):
-                raise HandledBefore
+                raise HandledBefore([key])
         self.wake(tx)
         return outcome
 
@@ -200,7 +204,14 @@ async def _attempt(work: Work[Response], transaction: Transaction) -> Response |
 async def _connect(url: str, schema: str) -> asyncpg.Pool:
     while True:
         pool = asyncpg.create_pool(
-            url, min_size=1, max_size=POOL_SIZE, command_timeout=10, timeout=5, init=_prepare, reset=_keep
+            url,
+            min_size=1,
+            max_size=POOL_SIZE,
+            command_timeout=10,
+            timeout=5,
+            init=_prepare,
+            reset=_keep,
+            server_settings=PATIENCE,
         )
         try:
             await _bring_up_to_date(await pool, schema)

@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from mesh.errors import Outage
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.gathered")
 
 T = TypeVar("T")
@@ -95,5 +97,8 @@ class Gathered(Generic[T]):
             await self._alone(each.thing)
         except Exception as error:  # noqa: BLE001 - it is for the one who waits
             each.settle(error)
+        except BaseException:
+            each.settle(Outage("it was given up"))
+            raise
         else:
             each.settle(None)

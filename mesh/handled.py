@@ -32,14 +32,14 @@ handled before, all this is to be rolled back.
 MARK_EVENTS = """
 WITH fresh AS (
     INSERT INTO handled (key, fingerprint, answer) SELECT key, '', '' FROM unnest($1::text[]) AS event (key)
-    ON CONFLICT DO NOTHING RETURNING true
+    ON CONFLICT DO NOTHING RETURNING key
 ), announced AS (
     INSERT INTO outbox (key, stream, subject, headers, payload)
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
 )
-SELECT count(*) FROM fresh
+SELECT key FROM fresh
 """
-"""The same for several events at once."""
+"""The same for several events at once; a row for each that is fresh."""
 HANDLED = f"""
 WITH {fence.RAISED}
 SELECT newest_epoch, fingerprint, answer, refusal
@@ -83,9 +83,9 @@ async def mark(
     return row["fresh"]
 
 
-async def mark_events(connection: Connection, keys: list[str], facts: tuple[list[Any], ...]) -> bool:
-    """Mark events as handled, with the facts they led to. False if one was before: the caller rolls back."""
-    return await connection.fetchval(MARK_EVENTS, keys, *facts) == len(keys)
+async def mark_events(connection: Connection, keys: list[str], facts: tuple[list[Any], ...]) -> set[str]:
+    """Mark events as handled, with the facts they led to. Returns those that were before: the caller rolls back."""
+    return set(keys) - {row["key"] for row in await connection.fetch(MARK_EVENTS, keys, *facts)}
 
 
 async def answer_to(

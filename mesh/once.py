@@ -94,6 +94,15 @@ class Inbox:
         await self._gathered.do(handling, key=once.about, within=0 if once.leads_to else LEISURE)
 
     async def _together(self, group: Sequence[_Handling]) -> None:
+        """In one transaction; where some were handled before, in another one without them."""
+        try:
+            await self._attempt(group)
+        except HandledBefore as repeats:
+            for each in group:
+                each.once.was_handled = each.once.key in repeats.keys
+            await self._attempt([each for each in group if not each.once.was_handled])
+
+    async def _attempt(self, group: Sequence[_Handling]) -> None:
         database = self._database
         async with database.transaction() as connection:
             lockstep = Lockstep(connection)
@@ -103,8 +112,8 @@ class Inbox:
             for each, tx in zip(group, transactions, strict=True):
                 each.once.check(tx)
             facts = columns([event for tx in transactions for event in tx.events])
-            if not await mark_events(connection, [each.once.key for each in group], facts):
-                raise HandledBefore
+            if before := await mark_events(connection, [each.once.key for each in group], facts):
+                raise HandledBefore(before)
         database.wake(*transactions)
 
     async def _alone(self, handling: _Handling) -> None:

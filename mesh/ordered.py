@@ -22,16 +22,17 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js.api import StreamSource, SubjectTransform
 
-from mesh import again, contract
+from mesh import contract
+from mesh.again import Lane
 from mesh.bus import Bus
 from mesh.cloudevents import event_id
-from mesh.consumer import pulled
+from mesh.consumer import TRIES_MAX, pulled
 from mesh.database import Database, Transaction
 from mesh.dead_letters import RESOLVED, bury
-from mesh.durable import TRIES_MAX, Durable
+from mesh.durable import Durable
 from mesh.errors import Outage
 from mesh.parked import Parked
-from mesh.reaction import Outcome, Reaction, Reactor
+from mesh.reaction import Outcome, Reaction, Reactor, Then
 from mesh.resolution import DISCARDED
 from mesh.streams import AGAIN, DEAD_LETTERS, Stream
 
@@ -70,7 +71,7 @@ class Ordered:
             subjects=(),
             sources=(
                 self._source(self._facts()[0].stream, "", "fact"),
-                self._source(AGAIN.name, f"{again.PREFIX}.{self.name}.", "again"),
+                self._source(AGAIN.name, f"{Lane.AGAIN}.{self.name}.", "again"),
                 self._source(DEAD_LETTERS.name, f"{RESOLVED}.{self.name}.", RESOLVED),
             ),
         )
@@ -81,8 +82,7 @@ class Ordered:
             Durable(
                 self.stream.name,
                 f"{self.name}_p{partition:02}",
-                (f"{self.name}.{partition}.>",),
-                max_deliver=-1,
+                f"{self.name}.{partition}.>",
                 max_ack_pending=1,
             )
             for partition in range(self.partitions)
@@ -116,7 +116,7 @@ class OrderedReactor(Reactor):
 
     def __init__(self, group: Ordered, reaction: Reaction[Any], database: Database) -> None:
         super().__init__(group.name, reaction, database)
-        self.durable = Durable(group.stream.name, group.name, ())
+        self.durable = Durable(group.stream.name, group.name, "")
 
 
 class OrderedListener:
@@ -158,7 +158,8 @@ class OrderedListener:
         first = await self.parked.first(_key(fact))
         if first not in (None, _event_id(fact)):
             return await self._park(fact, f"comes after {first}, which was not handled")
-        result = await reactor.tell(fact, is_last=is_last)
+        failure = Outcome.DEAD if is_last else Outcome.LATER
+        result = await reactor.tell(fact, Then(outage=Outcome.LATER, failure=failure))
         if isinstance(result.error, Outage):
             raise result.error
         if result.outcome is Outcome.DEAD:

@@ -23,13 +23,17 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.outbox")
 POLL = 0.5
 """Seconds after which the outbox is read although nobody woke the relay: another replica may have written."""
 BATCH = 200
+STUCK_SECONDS = 5.0
+"""After which a story whose facts the bus did not take, while it took others, is tried again."""
+FROZEN_SECONDS = 15
+"""Silence after which the database ends the session of a relay, and with it its lock."""
 LOCK = 2
 """Advisory lock of the one active relay of a database; it goes with its connection, so a takeover needs no clock."""
 
 UNSENT = """
 WITH sent AS (UPDATE outbox SET sent_at = now() WHERE id = ANY ($1))
 SELECT id, key, stream, subject, headers, payload FROM outbox
-WHERE sent_at IS NULL AND id <> ALL ($1) ORDER BY id LIMIT $2
+WHERE sent_at IS NULL AND id <> ALL ($1) AND key <> ALL ($2) ORDER BY id LIMIT $3
 """
 """Marks what was sent last, and reads what is next, in one round trip. What is never marked is sent again."""
 SENT = "UPDATE outbox SET sent_at = now() WHERE id = ANY ($1)"
@@ -65,15 +69,21 @@ async def _relay(database: Database, bus: Bus) -> None:
 
 
 async def _send_for_ever(connection: Connection, announced: asyncio.Event, bus: Bus) -> None:
-    # Everything is read and marked through the connection that holds the lock: losing one is losing both.
+    # Everything is read and marked through the connection that holds the lock: losing one is losing both. A holder that
+    # is frozen, or cut off, loses it too.
+    await connection.execute(f"SET idle_session_timeout = '{FROZEN_SECONDS}s'")
     sent: list[int] = []
+    stuck: dict[str, float] = {}
+    """Keys whose facts the bus does not take, and when to try them again: the others need not wait for them."""
     try:
         while True:
             announced.clear()
-            rows = await connection.fetch(UNSENT, sent, BATCH)
+            now = asyncio.get_running_loop().time()
+            stuck = {key: until for key, until in stuck.items() if until > now}
+            rows = await connection.fetch(UNSENT, sent, list(stuck), BATCH)
             sent = []
             if rows:
-                await _send(rows, bus, sent)
+                stuck |= dict.fromkeys(await _send(rows, bus, sent), now + STUCK_SECONDS)
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(announced.wait(), POLL)
@@ -82,14 +92,21 @@ async def _send_for_ever(connection: Connection, announced: asyncio.Event, bus: 
             await connection.execute(SENT, sent)
 
 
-async def _send(rows: list[asyncpg.Record], bus: Bus, sent: list[int]) -> None:
-    """Send each key's facts in turn, the keys side by side, and note what the bus has stored. Raises Outage."""
+async def _send(rows: list[asyncpg.Record], bus: Bus, sent: list[int]) -> list[str]:
+    """Send each key's facts in turn, the keys side by side, and note what the bus has stored.
+
+    Returns the keys that are stuck. Raises Outage if the bus takes nothing.
+    """
     stories: dict[str, list[asyncpg.Record]] = {}
     for row in rows:
         stories.setdefault(row["key"], []).append(row)
-    for outage in await asyncio.gather(*(_send_story(story, bus, sent) for story in stories.values())):
-        if outage is not None:
-            raise outage
+    outages = await asyncio.gather(*(_send_story(story, bus, sent) for story in stories.values()))
+    failed = {key: outage for key, outage in zip(stories, outages, strict=True) if outage is not None}
+    if failed and not sent:
+        raise next(iter(failed.values()))
+    for key, outage in failed.items():
+        log.error("story_stuck", key=key, error=str(outage))
+    return list(failed)
 
 
 async def _send_story(story: list[asyncpg.Record], bus: Bus, sent: list[int]) -> Outage | None:

@@ -28,6 +28,9 @@ HEARTBEAT = 1.0
 """Seconds after which a request is over, and between two signs of life while it lasts."""
 GONE = ("409", "503")
 """What the broker says of a durable that was deleted, whose leader has changed, or that it never had."""
+HOLD = 2.0
+HOLDS_MAX = 30
+"""Seconds between two words to the broker that a message is being handled, and how often: then it is for others."""
 GIVE_BACK = 0.4
 """Seconds that giving back what was not begun may take; less than `mesh.background.AGAIN`."""
 
@@ -39,7 +42,9 @@ class Pull:
         self._bus = bus
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._handle = handle
-        self._in_flight: set[asyncio.Future[None]] = set()
+        self._in_flight: dict[asyncio.Future[None], asyncio.TimerHandle] = {}
+        """What is being handled, and when the broker is told again that it is."""
+        self._telling: set[asyncio.Future[None]] = set()
         self._finished = asyncio.Event()
 
     async def for_ever(self) -> None:
@@ -101,14 +106,27 @@ class Pull:
     def _begin(self, message: Msg) -> None:
         # A context of its own: the trace of one message must not leak into the next.
         task = asyncio.get_running_loop().create_task(self._handled(message), context=contextvars.Context())
-        self._in_flight.add(task)
+        self._hold(task, message, HOLDS_MAX)
         task.add_done_callback(self._done)
 
     async def _handled(self, message: Msg) -> None:
         await self._handle(message)
 
+    def _hold(self, task: asyncio.Future[None], message: Msg, times: int) -> None:
+        """See to it that the broker is told now and then that it is being handled; not for ever, though."""
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            if times:
+                telling = loop.create_task(_in_progress(message), context=contextvars.Context())
+                self._telling.add(telling)
+                telling.add_done_callback(self._telling.discard)
+                self._hold(task, message, times - 1)
+
+        self._in_flight[task] = loop.call_later(HOLD, tell)
+
     def _done(self, task: asyncio.Future[None]) -> None:
-        self._in_flight.discard(task)
+        self._in_flight.pop(task).cancel()
         self._finished.set()
 
     async def _give_back(self, subscription: Subscription) -> None:
@@ -123,3 +141,8 @@ class Pull:
                             await message.nak()
         with suppress(nats.errors.Error):
             await ended(draining)
+
+
+async def _in_progress(message: Msg) -> None:
+    with suppress(nats.errors.Error):
+        await message.in_progress()

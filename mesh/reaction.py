@@ -15,7 +15,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from mesh import again, contract, durable, metrics, telemetry
 from mesh.cloudevents import NoEvent, receive
-from mesh.database import Database, Once
+from mesh.database import Database, Once, Overtaken
 from mesh.errors import Outage, Refusal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.reaction")
@@ -45,9 +45,21 @@ class Outcome(StrEnum):
     LATER = "later"
     """Something that is needed does not answer: to be delivered once more."""
     AGAIN = "again"
-    """The same, and the broker will not deliver it once more: to be sent again."""
+    """The same, and it was delivered often: to be sent again."""
+    ALONE = "alone"
+    """It was delivered often, to no avail: to be handled alone."""
     DEAD = "dead"
     """It can never be handled."""
+
+
+@dataclass(frozen=True)
+class Then:
+    """What a delivery comes to that does not succeed."""
+
+    outage: Outcome
+    """Where something that is needed does not answer."""
+    failure: Outcome
+    """Where the handler fails in an unforeseen way."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +80,13 @@ class Reactor:
         self._reaction = reaction
         self._database = database
 
-    async def tell(self, message: Msg, *, is_last: bool) -> Result:
+    async def tell(self, message: Msg, then: Then) -> Result:
         """Have the service react, once per event however often it is told.
 
-        What fails in an unforeseen way is tried again, unless this was the last try.
+        The result says what is to be done with the message now.
         """
         started = time.perf_counter()
-        result = await self._traced(message, is_last=is_last)
+        result = await self._traced(message, then)
         seconds = time.perf_counter() - started
         metrics.processed(self.durable.name, self.fact.subject("*"), result.outcome.value, seconds, result.error)
         log.log(
@@ -89,7 +101,7 @@ class Reactor:
         )
         return result
 
-    async def _traced(self, message: Msg, *, is_last: bool) -> Result:
+    async def _traced(self, message: Msg, then: Then) -> Result:
         headers = dict(message.headers or {})
         parent = telemetry.extract({key.lower(): value for key, value in headers.items()})
         otel.attach(parent)
@@ -100,21 +112,23 @@ class Reactor:
             links=[Link(origin)] if origin.is_valid else [],
         ) as span:
             self._describe(span, message, headers)
-            result = await self._result(message, headers, is_last=is_last)
+            result = await self._result(message, headers, then)
             if result.error:
                 span.record_exception(result.error)
                 span.set_status(StatusCode.ERROR, str(result.error) or repr(result.error))
             return result
 
-    async def _result(self, message: Msg, headers: dict[str, str], *, is_last: bool) -> Result:
+    async def _result(self, message: Msg, headers: dict[str, str], then: Then) -> Result:
         try:
             is_new = await self._react(message, headers)
         except (NoEvent, Refusal) as no:  # a refusal that the reaction has no fact for stays one
             return Result(Outcome.DEAD, no)
+        except Overtaken as error:  # once, by somebody else; again and again, by a rule that it breaks
+            return Result(then.failure, error)
         except Outage as outage:
-            return Result(Outcome.AGAIN if is_last else Outcome.LATER, outage)
+            return Result(then.outage, outage)
         except Exception as error:  # noqa: BLE001 - a bug must not stop the consumer; it ends as a dead letter
-            return Result(Outcome.DEAD if is_last else Outcome.LATER, error)
+            return Result(then.failure, error)
         return Result(Outcome.DONE if is_new else Outcome.DUPLICATE)
 
     async def _react(self, message: Msg, headers: dict[str, str]) -> bool:

@@ -14,6 +14,7 @@ import nats.errors
 from nats.js.errors import APIError
 
 from mesh import again, history
+from mesh.again import Lane
 from mesh.bus import Bus
 from mesh.dead_letters import RESOLVED, Letter, as_header, fitting, own
 from mesh.errors import Outage, not_found
@@ -50,7 +51,7 @@ async def replay(bus: Bus, letter: Letter, operator: Operator) -> Letter | None:
     before = await _record_of(bus, letter)
     if before is None:
         payload, headers = await _message(bus, letter)
-        headers["Nats-Msg-Id"] = f"{again.PREFIX}/{letter.id}"
+        headers["Nats-Msg-Id"] = f"{Lane.AGAIN}/{letter.id}/{letter.recorded.stored_at.isoformat()}"
         headers.pop(again.TRIES, None)
         await bus.publish(AGAIN.name, again.subject(letter.service, letter.subject), payload, headers)
         await _record(bus, letter, operator, REPLAYED)

@@ -14,12 +14,13 @@ from pydantic import Field, SecretStr
 from mesh import contract, durable, lag, process, republish
 from mesh.backlog import Backlog
 from mesh.bus import Bus
-from mesh.consumer import Reaction, consuming
+from mesh.consumer import consuming
 from mesh.database import Database
 from mesh.durable import Durable
 from mesh.health import Health
 from mesh.metrics import gauged
 from mesh.outbox import relayed
+from mesh.reaction import Reaction
 from mesh.republish import OutboxServicer
 from mesh.retention import forget
 from mesh.rpc.server import serving

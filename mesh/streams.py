@@ -37,14 +37,11 @@ class Stream:
     """Other streams whose messages it takes, besides what is published to it."""
 
 
-AGAIN = Stream("AGAIN", ("again.>",), max_bytes=GIGABYTE)
-"""Facts that are addressed once more to one service: `again.<service>.<subject of the fact>`."""
+AGAIN = Stream("AGAIN", ("again.>", "alone.>"), max_bytes=GIGABYTE)
+"""Facts that are addressed once more to one service: `again.<service>.<subject of the fact>`; or `alone.`, likewise."""
 DEAD_LETTERS = Stream("DEAD_LETTERS", ("dead.>", "resolved.>"), max_age=30 * DAY, max_bytes=GIGABYTE)
 """What could not be handled, `dead.<durable>.<subject>`, and what was made of it, `resolved.<durable>.<subject>`."""
-EXHAUSTED = Stream("EXHAUSTED", ("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",), max_bytes=GIGABYTE // 4)
-"""The broker's word that it gave up on a message: each try ended without an answer, as when its handler crashes."""
-
-KIT = (AGAIN, DEAD_LETTERS, EXHAUSTED)
+KIT = (AGAIN, DEAD_LETTERS)
 """What the kit needs besides the streams that the facts' contracts name."""
 
 

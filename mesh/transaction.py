@@ -8,7 +8,7 @@ from mesh.cloudevents import Event, announce
 from mesh.errors import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from google.protobuf.message import Message
@@ -47,4 +47,8 @@ def columns(events: Sequence[Event]) -> tuple[list[Any], ...]:
 
 
 class HandledBefore(Exception):
-    """The key has been handled: what was done for it again is rolled back."""
+    """Some keys have been handled: what was done for them again, and with them, is rolled back."""
+
+    def __init__(self, keys: Collection[str]) -> None:
+        super().__init__(*keys)
+        self.keys = keys

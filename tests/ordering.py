@@ -16,11 +16,11 @@ from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 from mesh import contract, dead_letters
 from mesh.bus import Bus
 from mesh.cloudevents import Event, announce
-from mesh.consumer import Reaction
 from mesh.database import Database, Once, Transaction
 from mesh.dead_letters import Letter, Which
 from mesh.errors import Outage
 from mesh.ordered import Ordered, in_order
+from mesh.reaction import Reaction
 from mesh.streams import KIT, Stream, provision
 from tests.broker import Broker
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from catalogue.model import Catalogue, Fact, Service
 from mesh import again, contract, durable
+from mesh.again import Lane
 from mesh.bus import creating
 from mesh.dead_letters import BURIED
 from mesh.durable import Durable
@@ -62,32 +63,23 @@ def authorization(rights: Mapping[str, Rights], passwords: Mapping[str, str]) ->
 
 def _to_react(service: str, facts: list[Fact]) -> list[str]:
     """To be told of these facts, to have them sent once more, and to bury them."""
-    *told, exhausted = durable.of_service(service, [contract.Fact(fact.name, fact.stream, fact.key) for fact in facts])
+    durables = durable.of_service(service, [contract.Fact(fact.name, fact.stream, fact.key) for fact in facts])
     return [
-        again.subject(service, ">"),
+        *(again.subject(service, ">", lane) for lane in Lane),
         f"{API}.STREAM.INFO.{DEAD_LETTERS.name}",
-        *(right for each in told for right in (f"{BURIED}.{each.name}.>", *_to_pull(each), *_to_pull_alone(each))),
-        *_to_pull(exhausted),
+        *(right for each in durables for right in (f"{BURIED}.{each.name}.>", *_to_pull(each))),
     ]
 
 
 def _to_pull(each: Durable) -> list[str]:
-    info = f"{API}.CONSUMER.INFO.{each.stream}.{each.name}"
-    return [creating(each.stream, each.config()), info, *_to_be_given(each.stream, each.name)]
-
-
-def _to_pull_alone(each: Durable) -> list[str]:
-    """By the consumer that is made for one message, and made anew for the next."""
-    alone = each.alone(1)
-    name = str(alone.name)
-    delete = f"{API}.CONSUMER.DELETE.{each.stream}.{name}"
-    return [creating(each.stream, alone), delete, *_to_be_given(each.stream, name)]
-
-
-def _to_be_given(stream: str, consumer: str) -> list[str]:
-    """Messages, and to answer for them: by today's subjects, and by the newer ones with domain and account."""
-    pull = f"{API}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
-    return [pull, f"{ACK}.{stream}.{consumer}.>", f"{ACK}.*.*.{stream}.{consumer}.>"]
+    """To make it, to ask it for messages, and to answer for them: by today's subjects, and by the newer ones."""
+    return [
+        creating(each.stream, each.config()),
+        f"{API}.CONSUMER.INFO.{each.stream}.{each.name}",
+        f"{API}.CONSUMER.MSG.NEXT.{each.stream}.{each.name}",
+        f"{ACK}.{each.stream}.{each.name}.>",
+        f"{ACK}.*.*.{each.stream}.{each.name}.>",
+    ]
 
 
 def _permissions(rights: Rights) -> dict[str, Any]:

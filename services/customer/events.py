@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mesh.consumer import Reaction
+from mesh.reaction import Reaction
 
 
 class CustomerListener:

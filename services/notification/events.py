@@ -6,10 +6,10 @@ from typing import Any
 from shop.notification.v1.notification_facts_pb2 import NotificationSent
 from shop.shipping.v1.shipping_facts_pb2 import OrderShipped
 
-from mesh.consumer import Reaction
 from mesh.database import Database, Once, Transaction
 from mesh.errors import Refusal
 from mesh.identity import derived_id
+from mesh.reaction import Reaction
 from services.notification import core, store
 from services.notification.core import Confirmation, Mailer, Money, Notification, State
 

@@ -13,11 +13,12 @@ from structlog.testing import capture_logs
 from mesh import contract
 from mesh.bus import Bus
 from mesh.cloudevents import announce
-from mesh.consumer import Reaction, consuming
+from mesh.consumer import ALONE_MAX, consuming
 from mesh.database import Database, Once, Transaction
 from mesh.dead_letters import STREAM as DEAD_LETTERS
 from mesh.errors import Outage, Refusal, refused
 from mesh.outbox import relayed
+from mesh.reaction import Reaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
 
@@ -255,9 +256,9 @@ async def test_the_relay_outlives_an_error_that_nobody_foresaw(world: World) -> 
 async def test_a_bug_in_a_handler_ends_as_a_dead_letter_and_does_not_stop_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.durable.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
     wanted = order_ids(1)
-    world.listener.failures[wanted[0]] = [ValueError("bug"), ValueError("bug")]
+    world.listener.failures[wanted[0]] = [ValueError("bug") for _ in range(2 + ALONE_MAX)]
     await world.listen()
     await world.announce(*wanted)
 

@@ -71,7 +71,7 @@ async def shown(bus: Bus, durable: Durable) -> dict[Gauge, float]:
 
 async def test_a_durable_shows_what_waits_what_is_in_flight_and_what_comes_again(bus: Bus) -> None:
     subject = FACT.subject(str(uuid.uuid4()))
-    durable = Durable(FACT.stream, f"test{uuid.uuid4().hex[:8]}_OrderCreated", (subject,))
+    durable = Durable(FACT.stream, f"test{uuid.uuid4().hex[:8]}_OrderCreated", subject)
     await bus.consume(durable.stream, durable.config())
     pull = await bus.client.jetstream().pull_subscribe_bind(durable.name, durable.stream)
     await publish(bus, subject, times=2)

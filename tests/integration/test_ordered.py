@@ -12,11 +12,11 @@ from shop.orders.v1.orders_facts_pb2 import OrderCreated
 from mesh import resolution
 from mesh.bus import Bus
 from mesh.cloudevents import Event
-from mesh.consumer import Reaction
+from mesh.consumer import TRIES_MAX
 from mesh.database import Database
-from mesh.durable import TRIES_MAX
 from mesh.errors import Outage, refused
 from mesh.ordered import Ordered
+from mesh.reaction import Reaction
 from mesh.resolution import Operator
 from tests.broker import Broker
 from tests.eventually import eventually

@@ -13,16 +13,14 @@ from nats.aio.msg import Msg
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
 from mesh import again, contract, dead_letters, durable
+from mesh.again import Lane
 from mesh.bus import Bus
 from mesh.cloudevents import announce
-from mesh.consumer import Listener, pulled
+from mesh.consumer import ALONE_MAX, Listener, pulled
 from mesh.database import Database, Once, Transaction
 from mesh.dead_letters import Letter, Which
-from mesh.durable import Durable
 from mesh.errors import Outage
-from mesh.exhausted import ALONE_TRIES, Exhausted
-from mesh.pull import Handle
-from mesh.reaction import Reaction, Reactor
+from mesh.reaction import Reaction, Reactor, Then
 from tests.eventually import eventually
 from tests.foundations import Foundations
 
@@ -33,28 +31,30 @@ FACT = contract.fact(OrderCreated)
 
 @dataclass
 class World:
-    """A service whose facts are delivered twice at the most, and quickly."""
+    """A service that reacts to new orders, and is impatient."""
 
     bus: Bus
     database: Database
     service: str = field(default_factory=lambda: f"test{uuid.uuid4().hex[:8]}")
     handled: Counter[str] = field(default_factory=Counter[str])
+    failures: dict[str, list[Exception]] = field(default_factory=dict[str, list[Exception]])
+    """Of orders, last first."""
     down: bool = False
     """Whether what the handler needs does not answer."""
 
-    def hasty(self, *order_ids: str) -> Durable:
-        """The durable of the reaction, for these orders only."""
-        subjects = tuple(FACT.subject(order_id) for order_id in order_ids)
-        return replace(durable.of_fact(self.service, FACT), subjects=subjects, max_deliver=2, ack_wait=0.3)
+    @property
+    def reactor(self) -> Reactor:
+        return Reactor(self.service, Reaction(OrderCreated, self.react), self.database)
 
     @property
     def listener(self) -> Listener:
-        reaction = Reaction(OrderCreated, self.react)
-        return Listener(self.service, [Reactor(self.service, reaction, self.database)], self.bus)
+        return Listener(self.service, [self.reactor], self.bus)
 
     async def react(self, fact: OrderCreated, once: Once) -> None:
         if self.down:
             raise Outage("the gateway is away")
+        if failures := self.failures.get(fact.order_id):
+            raise failures.pop()
 
         async def work(tx: Transaction) -> None:
             self.handled[fact.order_id] += 1
@@ -70,8 +70,17 @@ class World:
         return [letter async for letter in dead_letters.letters(self.bus, which)]
 
     @asynccontextmanager
-    async def consuming(self, source: Durable, handle: Handle) -> AsyncGenerator[None]:
-        async with pulled(self.bus, [(source, handle)]):
+    async def hearing(self, listener: Listener, *order_ids: str) -> AsyncGenerator[None]:
+        """Have it hear of these orders only."""
+        await self.bus.connected.wait()
+        undoing, others = listener.sources()
+        assert undoing == []
+        (_, told), *lanes = others
+        told_of = [
+            (replace(self.reactor.durable, name=f"{self.service}_{n}", subject=FACT.subject(each), ack_wait=0.3), told)
+            for n, each in enumerate(order_ids)
+        ]
+        async with pulled(self.bus, [*told_of, *((replace(lane, ack_wait=0.3), handle) for lane, handle in lanes)]):
             yield
 
 
@@ -84,15 +93,13 @@ async def world(foundations: Foundations) -> AsyncGenerator[World]:
         yield World(bus, database)
 
 
-async def test_an_outage_that_outlives_the_deliveries_is_tried_again_all_the_same(world: World) -> None:
-    order_id = str(uuid.uuid4())
-    listener, source = world.listener, replace(world.hasty(order_id), ack_wait=5)
+async def test_an_outage_that_outlives_the_deliveries_is_tried_again_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    order_id, listener = str(uuid.uuid4()), world.listener
     world.down = True
-    sent_again = durable.of_again(world.service)
-    async with (
-        world.consuming(source, partial(listener.hear, source)),
-        world.consuming(sent_again, partial(listener.hear, sent_again)),
-    ):
+    async with world.hearing(listener, order_id):
         await world.announce(order_id)
         await eventually(partial(_is_sent_again, world, order_id))
         world.down = False
@@ -108,49 +115,67 @@ async def _is_sent_again(world: World, order_id: str) -> bool:
     return bool(info.state.subjects)
 
 
-async def test_what_no_process_survives_is_buried_and_its_neighbours_are_handled(world: World) -> None:
+async def test_what_no_process_survives_is_buried_and_its_neighbours_are_handled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process that dies answers for nothing that it had in hand, whichever fact killed it."""
+    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
     deadly, innocent = str(uuid.uuid4()), str(uuid.uuid4())
-    listener, source = world.listener, world.hasty(deadly, innocent)
-    tried: Counter[str] = Counter()
-
-    async def dies(message: Msg) -> None:
-        tried[message.subject.rpartition(".")[2]] += 1
-
-    async def dies_of_one(message: Msg) -> None:
-        if message.subject.endswith(deadly):
-            tried["alone"] += 1
-            raise Outage("this process is no more")
-        await listener.hear(replace(source, max_deliver=1), message)
-
-    async def bury(message: Msg, reason: str) -> None:
-        await dead_letters.bury(world.bus, message, source.name, reason)
-
-    async with world.consuming(source, dies):
+    listener = Mortal(world, deadly)
+    async with world.hearing(listener, deadly, innocent):
         for order_id in (deadly, innocent):
             await world.announce(order_id)
-        await eventually(lambda: tried[deadly] == source.max_deliver and tried[innocent] == source.max_deliver)
-        given_up = replace(durable.of_exhausted(world.service, [source]), ack_wait=1.0)
-        exhausted = Exhausted(world.bus, [source], dies_of_one, bury)
-        async with world.consuming(given_up, exhausted.handle):
-            await eventually(partial(_is_told_apart, world, innocent))
+        await eventually(partial(_is_told_apart, world, innocent))
 
     (letter,) = await world.letters()
     assert letter.key == deadly
-    assert "no process survives it" in letter.reason
-    assert tried["alone"] == ALONE_TRIES
+    assert letter.reason == "no process survives it: 7 deliveries, and no answer"
+    assert listener.alone == ALONE_MAX
     assert (world.handled[innocent], world.handled[deadly]) == (1, 0)
+
+
+class Mortal(Listener):
+    """Dies of one fact, with all others that it has in hand; which is to say that nobody hears of them any more."""
+
+    def __init__(self, world: World, deadly: str) -> None:
+        super().__init__(world.service, [world.reactor], world.bus)
+        self._deadly = deadly
+        self.alone = 0
+
+    async def hear(self, message: Msg) -> None:
+        if message.metadata.num_delivered <= 2:
+            return
+        await super().hear(message)
+
+    async def _settle(self, message: Msg, then: Then) -> None:
+        if message.subject.startswith("alone.") and message.subject.endswith(self._deadly):
+            self.alone += 1
+            return
+        await super()._settle(message, then)
 
 
 async def _is_told_apart(world: World, innocent: str) -> bool:
     return bool(await world.letters()) and world.handled[innocent] == 1
 
 
+async def test_a_bug_after_many_outages_is_tried_again_before_it_is_a_dead_letter(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    order_id = str(uuid.uuid4())
+    world.failures[order_id] = [ValueError("a bug"), ValueError("a bug"), Outage("the gateway is away")]
+    async with world.hearing(world.listener, order_id):
+        await world.announce(order_id)
+        await eventually(lambda: world.handled[order_id] == 1)
+
+    assert await world.letters() == []
+
+
 async def test_a_fact_sent_again_to_who_does_not_react_to_it_is_a_dead_letter(world: World) -> None:
     order_id, listener = str(uuid.uuid4()), world.listener
-    sent_again = durable.of_again(world.service)
+    sent_again = durable.of_lane(world.service, Lane.AGAIN)
     subject = again.subject(world.service, f"shop.orders.v1.OrderForgotten.{order_id}")
-    async with world.consuming(sent_again, partial(listener.hear, sent_again)):
+    async with pulled(world.bus, [(sent_again, listener.hear)]):
         await world.bus.publish("AGAIN", subject, b"", {"ce-id": "1"})
         which = Which(durable=sent_again.name)
 

@@ -139,7 +139,7 @@ async def reacting(foundations: Foundations, bus: Bus, react: React) -> AsyncGen
 async def test_a_service_is_told_announces_retries_and_buries_as_its_own_user(
     foundations: Foundations, operator: Bus, payment: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.durable.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
     handled, lost, unreadable = (str(uuid.uuid4()) for _ in range(3))
     outages = [Outage("no gateway") for _ in range(3)]
 
@@ -177,10 +177,6 @@ async def test_a_service_has_the_consumers_that_its_reactions_need(
                 info = await bus.client.jetstream().consumer_info(each.stream, each.name)
                 assert info.config.durable_name == each.name
                 await pulled(bus, each.stream, each.name)
-            for each in durables(service)[:-1]:
-                await bus.consume(each.stream, each.alone(1))
-                await pulled(bus, each.stream, f"{each.name}_alone")
-                await bus.client.jetstream().delete_consumer(each.stream, f"{each.name}_alone")
             await bus.client.jetstream().stream_info(DEAD_LETTERS.name)
     assert forbidden(logs) == []
 

@@ -21,7 +21,13 @@ def by_name(service: Service) -> str:
 def test_every_right_of_a_service_is_about_its_own_package_or_its_own_name(service: Service) -> None:
     granted = set(RIGHTS[service.name].publish) - SHARED - {"$JS.API.DIRECT.GET.SHOP_EVENTS"}
 
-    own = (f"{service.package}.", f"again.{service.name}.", f"dead.{service.name}_", f".{service.name}_")
+    own = (
+        f"{service.package}.",
+        f"again.{service.name}.",
+        f"alone.{service.name}.",
+        f"dead.{service.name}_",
+        f".{service.name}_",
+    )
     assert [right for right in granted if not any(name in right for name in own)] == []
 
 
