@@ -25,6 +25,8 @@ POLL = 0.5
 BATCH = 200
 STUCK_SECONDS = 5.0
 """After which a story whose facts the bus did not take, while it took others, is tried again."""
+STUCK_MAX = 1000
+"""Stuck stories that are passed over; if there are more, the bus itself is in trouble."""
 FROZEN_SECONDS = 15
 """Silence after which the database ends the session of a relay, and with it its lock."""
 LOCK = 2
@@ -84,6 +86,8 @@ async def _send_for_ever(connection: Connection, announced: asyncio.Event, bus: 
             sent = []
             if rows:
                 stuck |= dict.fromkeys(await _send(rows, bus, sent), now + STUCK_SECONDS)
+                if stuck and (len(stuck) > STUCK_MAX or not await bus.answers()):
+                    raise Outage("the bus takes nothing, or next to nothing")
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(announced.wait(), POLL)
@@ -95,17 +99,15 @@ async def _send_for_ever(connection: Connection, announced: asyncio.Event, bus: 
 async def _send(rows: list[asyncpg.Record], bus: Bus, sent: list[int]) -> list[str]:
     """Send each key's facts in turn, the keys side by side, and note what the bus has stored.
 
-    Returns the keys that are stuck. Raises Outage if the bus takes nothing.
+    Returns the keys that are stuck.
     """
     stories: dict[str, list[asyncpg.Record]] = {}
     for row in rows:
         stories.setdefault(row["key"], []).append(row)
     outages = await asyncio.gather(*(_send_story(story, bus, sent) for story in stories.values()))
     failed = {key: outage for key, outage in zip(stories, outages, strict=True) if outage is not None}
-    if failed and not sent:
-        raise next(iter(failed.values()))
     for key, outage in failed.items():
-        log.error("story_stuck", key=key, error=str(outage))
+        log.warning("story_stuck", key=key, error=str(outage))
     return list(failed)
 
 

@@ -107,7 +107,7 @@ async def test_while_the_first_of_a_story_is_not_taken_none_of_it_overtakes(data
         told = await tell(database, orders)
         with capture_logs() as logs:
             async with relayed(database, bus):
-                await eventually(lambda: sum(entry["event"] == "relay_waits" for entry in logs) > 1)
+                await eventually(lambda: sum(entry["event"] == "story_stuck" for entry in logs) > 1)
                 assert await stored(bus) == []
 
                 await take(bus, FACT.stream_subjects)
