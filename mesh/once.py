@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mesh.database import Database
 
-LEISURE = 0.1
+LEISURE = 0.02
 """Seconds that an event may wait for company if nothing follows from it that anybody could wait for."""
 
 
