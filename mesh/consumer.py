@@ -160,7 +160,7 @@ class Listener:
             case Outcome.DONE | Outcome.DUPLICATE:
                 await message.ack_sync(timeout=5)
             case Outcome.LATER:
-                await message.nak(delay=_delay(again.tries(message)))
+                await message.nak(delay=delay(again.tries(message), DELAY_MAX))
             case Outcome.AGAIN:
                 await self._send(message, Lane.AGAIN)
             case Outcome.ALONE:
@@ -176,6 +176,8 @@ class Listener:
                 break
             except Outage as outage:
                 log.warning("not_sent_again", subject=message.subject, error=str(outage))
+                with suppress(nats.errors.Error):
+                    await message.in_progress()
                 await asyncio.sleep(1)
         await message.ack_sync(timeout=5)
 
@@ -185,6 +187,6 @@ class Listener:
         await bury(self._bus, message, by.name, reason)
 
 
-def _delay(tries: int) -> float:
+def delay(tries: int, longest: float) -> float:
     """Seconds to the next try: doubled each time, with jitter, so that a recovering peer is not stormed."""
-    return min(DELAY_MAX, 0.1 * 2 ** min(tries, 10)) * random.uniform(0.5, 1)  # noqa: S311
+    return min(longest, 0.1 * 2 ** min(tries, 10)) * random.uniform(0.5, 1)  # noqa: S311

@@ -30,7 +30,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
 Response = TypeVar("Response", bound=Message)
 Outcome = TypeVar("Outcome", bound=Message | Refusal)
 
-__all__ = ["Connection", "Database", "HandledBefore", "Once", "Outage", "Overtaken", "Transaction"]
+__all__ = ["OUTAGES", "Connection", "Database", "Once", "Overtaken", "Transaction"]
 
 REQUEST_ID = "request_id"
 """The field that every mutating request has."""

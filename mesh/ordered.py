@@ -9,7 +9,6 @@ neither a second delivery while the first is being handled, nor another number o
 published again can break it.
 """
 
-import random
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -26,7 +25,7 @@ from mesh import contract
 from mesh.again import Lane
 from mesh.bus import Bus
 from mesh.cloudevents import event_id
-from mesh.consumer import TRIES_MAX, pulled
+from mesh.consumer import TRIES_MAX, delay, pulled
 from mesh.database import Database, Transaction
 from mesh.dead_letters import RESOLVED, bury
 from mesh.durable import Durable
@@ -165,7 +164,7 @@ class OrderedListener:
         if result.outcome is Outcome.DEAD:
             return await self._park(fact, str(result.error) or repr(result.error))
         if result.outcome is Outcome.LATER:
-            return await fact.nak(delay=_delay(fact.metadata.num_delivered))
+            return await fact.nak(delay=delay(fact.metadata.num_delivered, DELAY_MAX))
         return await self._done(fact, release=first is not None)
 
     async def _park(self, fact: Msg, reason: str) -> None:
@@ -202,7 +201,7 @@ class OrderedListener:
         """Something that is needed does not answer: another try, by whichever replica."""
         where = fact.metadata
         if where.num_delivered < OUTAGE_TRIES:
-            await fact.nak(delay=_delay(where.num_delivered))
+            await fact.nak(delay=delay(where.num_delivered, DELAY_MAX))
         else:
             await self._bus.client.jetstream(timeout=5).reset_consumer(where.stream, where.consumer)
 
@@ -213,8 +212,3 @@ def _key(fact: Msg) -> str:
 
 def _event_id(fact: Msg) -> str | None:
     return event_id(fact.headers or {})
-
-
-def _delay(tries: int) -> float:
-    """Seconds to the next try: doubled each time, with jitter, so that a recovering peer is not stormed."""
-    return min(DELAY_MAX, 0.1 * 2**tries) * random.uniform(0.5, 1)  # noqa: S311

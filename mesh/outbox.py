@@ -30,7 +30,7 @@ STUCK_MAX = 1000
 FROZEN_SECONDS = 15
 """Silence after which the database ends the session of a relay, and with it its lock."""
 LOCK = 2
-"""Advisory lock of the one active relay of a database; it goes with its connection, so a takeover needs no clock."""
+"""Advisory lock of the one active relay of a database; it goes with its connection."""
 
 UNSENT = """
 WITH sent AS (UPDATE outbox SET sent_at = now() WHERE id = ANY ($1))

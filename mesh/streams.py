@@ -38,7 +38,7 @@ class Stream:
 
 
 AGAIN = Stream("AGAIN", ("again.>", "alone.>"), max_bytes=GIGABYTE)
-"""Facts that are addressed once more to one service: `again.<service>.<subject of the fact>`; or `alone.`, likewise."""
+"""Facts addressed once more to one service: `again.<service>.<its subject>`, or `alone.<service>.<its subject>`."""
 DEAD_LETTERS = Stream("DEAD_LETTERS", ("dead.>", "resolved.>"), max_age=30 * DAY, max_bytes=GIGABYTE)
 """What could not be handled, `dead.<durable>.<subject>`, and what was made of it, `resolved.<durable>.<subject>`."""
 KIT = (AGAIN, DEAD_LETTERS)

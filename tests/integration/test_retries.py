@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
+from structlog.testing import capture_logs
 
 from mesh import again, contract, dead_letters, durable
 from mesh.again import Lane
@@ -21,6 +22,7 @@ from mesh.database import Database, Once, Transaction
 from mesh.dead_letters import Letter, Which
 from mesh.errors import Outage
 from mesh.reaction import Reaction, Reactor, Then
+from mesh.streams import AGAIN, provision
 from tests.eventually import eventually
 from tests.foundations import Foundations
 
@@ -185,3 +187,23 @@ async def test_a_fact_sent_again_to_who_does_not_react_to_it_is_a_dead_letter(wo
         await eventually(buried)
     (letter,) = await buried()
     assert letter.reason == f"{world.service} does not react to it"
+
+
+async def test_an_outage_that_can_not_even_be_put_off_is_not_taken_for_a_death(world: World) -> None:
+    order_id, alone = str(uuid.uuid4()), replace(durable.of_lane(world.service, Lane.ALONE), ack_wait=2)
+    event = announce(OrderCreated(order_id=order_id), "orders", "cause")
+    jetstream = world.bus.client.jetstream()
+    world.down = True
+    with capture_logs() as logs:
+        async with pulled(world.bus, [(alone, world.listener.hear_alone)]):
+            await provision(jetstream, [replace(AGAIN, subjects=("alone.>",))], replicas=1)
+            try:
+                subject = again.subject(world.service, event.subject, Lane.ALONE)
+                await world.bus.publish(AGAIN.name, subject, event.payload, event.headers)
+                await eventually(lambda: [each["event"] for each in logs].count("not_sent_again") > 4 * alone.ack_wait)
+            finally:
+                await provision(jetstream, [AGAIN], replicas=1)
+            await eventually(partial(_is_sent_again, world, order_id))
+
+    assert [each["event"] for each in logs].count("handled_alone") == 1
+    assert await world.letters() == []
