@@ -19,13 +19,14 @@ class Account:
         """The command line that runs `command` as this user.
 
         The one capability lets the user reach binaries and data below folders that only root may enter, such as
-        root's home. Containers grant root `dac_override`, but not the narrower `dac_read_search`.
+        root's home. Containers grant root `dac_override`, but not the narrower `dac_read_search`. The securebit lets it
+        count in access(2) as well, by which PostgreSQL looks for its own programs.
         """
         if self.setpriv is None:
             return command
         user = (f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups")
         capability = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
-        return (self.setpriv, *user, *capability, *command)
+        return (self.setpriv, *user, *capability, "--securebits=+no_setuid_fixup", *command)
 
     @property
     def spawn_uid(self) -> int | None:
