@@ -14,8 +14,8 @@ from benchmarks import worker
 from benchmarks.orders import new_order, story
 from benchmarks.steady import steady
 from cli.client import answered
-from mesh import telemetry
 from mesh.rpc.channel import Peers, connected
+from mesh.telemetry import export
 from orchestrator.workflows.place_order import PLACE_ORDER, Order
 
 STEPS = PLACE_ORDER.steps
@@ -51,7 +51,7 @@ def _serialize(message: Message) -> bytes:
 
 async def start(given: Any, stack: AsyncExitStack) -> worker.Answer:
     """It is given the `targets` of the participants by package; a question is the arguments of a round."""
-    stack.enter_context(telemetry.configured("benchmark-chain"))
+    stack.enter_context(export.configured("benchmark-chain"))
     chain = Chain(await stack.enter_async_context(connected(given["targets"])))
 
     async def answer(question: Any) -> Any:

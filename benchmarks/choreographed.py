@@ -12,8 +12,8 @@ from benchmarks.orders import new_order, story, submit_request
 from benchmarks.steady import steady
 from cli.client import answered
 from cli.stack.layout import ORDERS
-from mesh import telemetry
 from mesh.rpc.channel import connected
+from mesh.telemetry import export
 
 
 class Choreography:
@@ -34,7 +34,7 @@ class Choreography:
 
 async def start(given: Any, stack: AsyncExitStack) -> worker.Answer:
     """It is given `targets` and the `databases`; a question is the arguments of a round."""
-    stack.enter_context(telemetry.configured("benchmark-choreographed"))
+    stack.enter_context(export.configured("benchmark-choreographed"))
     endings = await stack.enter_async_context(Endings.watched(given["databases"]["orders"], ENDED))
     peers = await stack.enter_async_context(connected({ORDERS: given["targets"][ORDERS]}))
     choreography = Choreography(OrderServiceStub(peers.channel(f"{ORDERS}.OrderService")), endings)

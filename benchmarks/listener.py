@@ -8,11 +8,11 @@ import structlog
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
 from benchmarks import worker
-from mesh import logs
-from mesh.bus import Bus
-from mesh.consumer import Reaction, consuming
-from mesh.database import Database, Once, Transaction
-from mesh.ordered import Ordered, in_order
+from mesh.events.bus import Bus
+from mesh.events.consumer import Reaction, consuming
+from mesh.events.ordered import Ordered, in_order
+from mesh.postgres.database import Database, Once, Transaction
+from mesh.telemetry import logs
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (

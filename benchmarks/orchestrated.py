@@ -11,8 +11,8 @@ from benchmarks.orders import new_order, start_request, story
 from benchmarks.steady import steady
 from cli.client import answered
 from cli.stack.layout import ORCHESTRATOR
-from mesh import telemetry
 from mesh.rpc.channel import connected
+from mesh.telemetry import export
 
 
 class Sagas:
@@ -33,7 +33,7 @@ class Sagas:
 
 async def start(given: Any, stack: AsyncExitStack) -> worker.Answer:
     """It is given `targets` and the `databases`; a question is the arguments of a round."""
-    stack.enter_context(telemetry.configured("benchmark-orchestrated"))
+    stack.enter_context(export.configured("benchmark-orchestrated"))
     endings = await stack.enter_async_context(Endings.watched(given["databases"]["orchestrator"], SAGAS))
     peers = await stack.enter_async_context(connected({ORCHESTRATOR: given["targets"][ORCHESTRATOR]}))
     sagas = Sagas(OrchestratorServiceStub(peers.channel(f"{ORCHESTRATOR}.OrchestratorService")), endings)

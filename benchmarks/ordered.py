@@ -20,11 +20,12 @@ from benchmarks.listener import SCHEMA, group
 from benchmarks.worker import working
 from cli.output import console, progress, table
 from cli.running import run
-from mesh import contract, durable
-from mesh.bus import Bus
+from mesh import contract
 from mesh.cloudevents import Event, announce
-from mesh.durable import Durable
-from mesh.streams import provision
+from mesh.events import durable
+from mesh.events.bus import Bus
+from mesh.events.durable import Durable
+from mesh.events.streams import provision
 from tests.foundations import Foundations, running
 
 PARTITIONS = (0, 1, 4, 8, 16)

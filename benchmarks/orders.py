@@ -12,8 +12,8 @@ from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
 from cli.load import Load
 from cli.stack.catalogue import ARTICLES, PLENTY
-from mesh import telemetry
 from mesh.identity import new_id
+from mesh.telemetry import tracing
 
 tracer = trace.get_tracer("ensemble.benchmarks")
 
@@ -42,6 +42,6 @@ def submit_request(order: PlaceOrder) -> SubmitOrderRequest:
 @contextmanager
 def story(order: PlaceOrder, mode: str) -> Generator[None]:
     """One order is one trace, and its words travel along, as if the front door had accepted it."""
-    words = telemetry.story(order__id=order.order_id, shop__mode=mode)
+    words = tracing.story(order__id=order.order_id, shop__mode=mode)
     with tracer.start_as_current_span("order"), words:
         yield

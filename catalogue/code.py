@@ -16,8 +16,8 @@ import services
 from catalogue.contracts import definitions
 from catalogue.model import Answer, Catalogue, Fact, Reaction, Service
 from mesh import contract
-from mesh import reaction as kit
-from mesh.durable import of_fact
+from mesh.events import reaction as kit
+from mesh.events.durable import of_fact
 
 
 def read() -> Catalogue:

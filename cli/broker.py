@@ -11,8 +11,8 @@ import typer
 
 from cli.client import CONNECT_SECONDS, TRY_AGAIN, Where
 from cli.running import UNAVAILABLE, CommandError
-from mesh.bus import Bus
 from mesh.errors import Outage
+from mesh.events.bus import Bus
 
 Nats = Annotated[
     str | None,

@@ -14,11 +14,11 @@ from cli.moment import Since, Until
 from cli.output import console, progress
 from cli.running import EXIT_CODES, REFUSED, USAGE, CommandError, run
 from cli.stated import Containing, Durable, Fact, Order
-from mesh import dead_letters, resolution
-from mesh.bus import Bus
-from mesh.dead_letters import Letter, Which
 from mesh.errors import Refusal
-from mesh.resolution import Operator
+from mesh.events import dead_letters, resolution
+from mesh.events.bus import Bus
+from mesh.events.dead_letters import Letter, Which
+from mesh.events.resolution import Operator
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -9,12 +9,13 @@ import nats.errors
 from nats.js.api import ConsumerInfo
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
-from mesh import again, contract, dead_letters, history
-from mesh.bus import Bus
-from mesh.dead_letters import Letter, Which
+from mesh import contract
 from mesh.errors import Outage
-from mesh.history import Recorded
-from mesh.streams import AGAIN
+from mesh.events import again, dead_letters, history
+from mesh.events.bus import Bus
+from mesh.events.dead_letters import Letter, Which
+from mesh.events.history import Recorded
+from mesh.events.streams import AGAIN
 
 CONSUMERS_MAX = 256
 """Of a stream that the broker tells of at a time."""

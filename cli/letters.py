@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from cli.facts import decoded
 from cli.output import console, local, table
-from mesh.dead_letters import Letter
+from mesh.events.dead_letters import Letter
 
 
 async def print_letters(letters: AsyncIterator[Letter], as_json: bool) -> None:

@@ -17,8 +17,8 @@ from cli.client import DEFAULT_DATA, Data, Json, Where, connected
 from cli.output import console, table
 from cli.running import CommandError, run
 from cli.stack import StackError
-from mesh import dead_letters, history
-from mesh.bus import Bus
+from mesh.events import dead_letters, history
+from mesh.events.bus import Bus
 
 LATE = 10.0
 """Seconds that a fact may wait without anybody being told."""

@@ -14,11 +14,11 @@ from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCompleted
 
 from catalogue.model import Catalogue
 from cli.evidence import Evidence, Place
-from mesh import again
 from mesh.cloudevents import NoEvent
-from mesh.dead_letters import Letter
-from mesh.history import Recorded
-from mesh.streams import AGAIN
+from mesh.events import again
+from mesh.events.dead_letters import Letter
+from mesh.events.history import Recorded
+from mesh.events.streams import AGAIN
 
 OUTCOMES = {OrderCompleted.DESCRIPTOR.full_name: "COMPLETED", OrderCancelled.DESCRIPTOR.full_name: "CANCELLED"}
 OPEN = "OPEN"

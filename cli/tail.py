@@ -19,9 +19,9 @@ from cli.facts import detail
 from cli.moment import Since
 from cli.output import console
 from cli.running import run
-from mesh import history
 from mesh.cloudevents import NoEvent
-from mesh.history import Recorded
+from mesh.events import history
+from mesh.events.history import Recorded
 from mesh.validation import UUID
 
 REMEMBERED = 10_000

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import structlog
 
-from mesh import logs, telemetry
 from mesh.background import ended
 from mesh.settings import Settings, load
+from mesh.telemetry import export, logs
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.process")
 
@@ -39,7 +39,7 @@ def run(name: str, settings_class: type[S], start: Callable[[S, AsyncExitStack],
 async def _main(name: str, settings: S, start: Callable[[S, AsyncExitStack], Awaitable[None]]) -> None:
     stop = _stop_signal()
     async with AsyncExitStack() as stack:
-        stack.enter_context(telemetry.configured(name))
+        stack.enter_context(export.configured(name))
         starting = asyncio.ensure_future(start(settings, stack))
         await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():

@@ -1,7 +1,7 @@
 """What is kept for repeats and for sending again does not grow for ever."""
 
-from mesh.database import Database
-from mesh.streams import AGAIN, DAY, DEAD_LETTERS, Stream
+from mesh.events.streams import AGAIN, DAY, DEAD_LETTERS, Stream
+from mesh.postgres.database import Database
 
 SENT_DAYS = 7
 """Facts that were sent: from when they were announced, so that a fact that is sent again is not kept longer for it."""

@@ -11,21 +11,22 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.descriptor import ServiceDescriptor
 from pydantic import Field, SecretStr
 
-from mesh import contract, durable, lag, process, republish
-from mesh.backlog import Backlog
-from mesh.bus import Bus
-from mesh.consumer import consuming
-from mesh.database import Database
-from mesh.durable import Durable
+from mesh import contract, process
+from mesh.events import durable, lag, republish
+from mesh.events.backlog import Backlog
+from mesh.events.bus import Bus
+from mesh.events.consumer import consuming
+from mesh.events.durable import Durable
+from mesh.events.outbox import relayed
+from mesh.events.reaction import Reaction
+from mesh.events.republish import OutboxServicer
 from mesh.health import Health
-from mesh.metrics import gauged
-from mesh.outbox import relayed
-from mesh.reaction import Reaction
-from mesh.republish import OutboxServicer
+from mesh.postgres.database import Database
 from mesh.retention import forget
 from mesh.rpc.server import serving
 from mesh.settings import Settings
 from mesh.sweeper import swept
+from mesh.telemetry.metrics import gauged
 
 FORGET_SECONDS = 3600.0
 CONNECT_SECONDS = 1.0

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from mesh import process
 from mesh.changes import Changes
-from mesh.database import Database
 from mesh.health import Health
+from mesh.postgres.database import Database
 from mesh.rpc.channel import connected
 from mesh.rpc.server import serving
 from mesh.settings import Settings

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from mesh import validation
 from mesh.changes import Changes
 from mesh.errors import Kind, Refusal, not_found, refused
-from mesh.paging import page_of
+from mesh.rpc.paging import page_of
 from orchestrator.log import FINAL, Entry, State
 from orchestrator.replica import Replica
 from orchestrator.saga import AnySaga

@@ -8,8 +8,8 @@ from typing import Generic, Self, TypeVar
 import asyncpg
 import structlog
 
-from mesh.database import Connection, Database
 from mesh.errors import Outage
+from mesh.postgres.database import Connection, Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.group_commit")
 

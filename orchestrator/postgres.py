@@ -8,7 +8,7 @@ from typing import Self
 import asyncpg
 import structlog
 
-from mesh.database import Connection, Database
+from mesh.postgres.database import Connection, Database
 from orchestrator import statements
 from orchestrator.group_commit import GroupCommit
 from orchestrator.rows import append_row, by_saga, columns, entry_rows, new_row, record, started_record, with_log

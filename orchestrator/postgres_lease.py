@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import asyncpg
 
-from mesh.database import OUTAGES
 from mesh.errors import Outage
+from mesh.postgres.database import OUTAGES
 from orchestrator import statements
 from orchestrator.clock import Clock
 from orchestrator.lease import RENEW_S, Lease

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from opentelemetry import context as otel
 from opentelemetry import trace
 
-from mesh import telemetry
+from mesh.telemetry import tracing
 from orchestrator.caller import Call
 from orchestrator.outcome import Outcome
 
@@ -20,12 +20,12 @@ def root(saga_id: str, workflow: str) -> dict[str, str]:
     """
     attributes = {"saga.id": saga_id, "saga.workflow": workflow}
     with tracer.start_as_current_span(f"saga {workflow}", attributes=attributes):
-        return telemetry.inject()
+        return tracing.inject()
 
 
 def enter(trace_context: Mapping[str, str]) -> None:
     """Make the saga's stored context that of the current task, for as long as the task lives."""
-    otel.attach(telemetry.extract(trace_context))
+    otel.attach(tracing.extract(trace_context))
 
 
 @contextmanager

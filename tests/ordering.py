@@ -13,15 +13,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 
-from mesh import contract, dead_letters
-from mesh.bus import Bus
+from mesh import contract
 from mesh.cloudevents import Event, announce
-from mesh.database import Database, Once, Transaction
-from mesh.dead_letters import Letter, Which
 from mesh.errors import Outage
-from mesh.ordered import Ordered, in_order
-from mesh.reaction import Reaction
-from mesh.streams import KIT, Stream, provision
+from mesh.events import dead_letters
+from mesh.events.bus import Bus
+from mesh.events.dead_letters import Letter, Which
+from mesh.events.ordered import Ordered, in_order
+from mesh.events.reaction import Reaction
+from mesh.events.streams import KIT, Stream, provision
+from mesh.postgres.database import Database, Once, Transaction
 from tests.broker import Broker
 
 FACTS = contract.fact(OrderCreated)

@@ -18,7 +18,7 @@ from shop.shipping.v1 import shipping_service_pb2 as shipping_pb
 from shop.shipping.v1.shipment_pb2 import Shipment
 from shop.type.v1.money_pb2 import Money
 
-from mesh.database import Database
+from mesh.postgres.database import Database
 from sandbox import ledger, mail, server
 from services.notification import outside as mail_server
 from services.notification.events import NotificationListener

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalogue.model import Catalogue, Fact, Service
-from mesh import again, contract, durable
-from mesh.again import Lane
-from mesh.bus import creating
-from mesh.dead_letters import BURIED
-from mesh.durable import Durable
-from mesh.streams import DEAD_LETTERS
+from mesh import contract
+from mesh.events import again, durable
+from mesh.events.again import Lane
+from mesh.events.bus import creating
+from mesh.events.dead_letters import BURIED
+from mesh.events.durable import Durable
+from mesh.events.streams import DEAD_LETTERS
 
 OPERATOR = "operator"
 API, ACK = "$JS.API", "$JS.ACK"

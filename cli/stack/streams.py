@@ -3,11 +3,11 @@
 import asyncio
 
 from catalogue import model as catalogue
-from mesh import streams
-from mesh.bus import Bus
 from mesh.contract import Fact
 from mesh.errors import Outage
-from mesh.streams import KIT, Stream
+from mesh.events import streams
+from mesh.events.bus import Bus
+from mesh.events.streams import KIT, Stream
 
 CONNECT_SECONDS = 30.0
 

@@ -15,9 +15,10 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
-from mesh import fence, telemetry, validation
+from mesh import fence, validation
 from mesh.errors import Outage, Refusal
 from mesh.rpc import status
+from mesh.telemetry import tracing
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.rpc")
 tracer = trace.get_tracer("ensemble.mesh")
@@ -149,10 +150,10 @@ class _Call:
         remaining = cast("float | None", context.time_remaining())  # None without a deadline, whatever the stubs say
         deadline.set(None if remaining is None else time.monotonic() + remaining)
         self._headers = {key: str(value) for key, value in context.invocation_metadata() or ()}
-        parent = telemetry.extract(self._headers)
+        parent = tracing.extract(self._headers)
         self._span = tracer.start_span(path[1:], parent, SpanKind.SERVER)
         otel.attach(trace.set_span_in_context(self._span, parent))
-        if (trace_id := telemetry.trace_id()) is not None:
+        if (trace_id := tracing.trace_id()) is not None:
             context.set_trailing_metadata((("trace-id", trace_id),))
 
     def request(self, raw: bytes, decode: Decode) -> Message:
@@ -177,7 +178,7 @@ class _Call:
         code = _CODES[answer.code]
         self.end(code, answer.message, error)
         trailers: list[tuple[str, str | bytes]] = [(status.DETAILS, answer.SerializeToString())]
-        if (trace_id := telemetry.trace_id()) is not None:
+        if (trace_id := tracing.trace_id()) is not None:
             trailers.append(("trace-id", trace_id))
         await self._context.abort(code, answer.message, tuple(trailers))
 

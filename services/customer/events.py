@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mesh.reaction import Reaction
+from mesh.events.reaction import Reaction
 
 
 class CustomerListener:

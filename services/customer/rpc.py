@@ -10,10 +10,10 @@ from shop.customer.v1 import customer_service_pb2 as pb
 from shop.customer.v1 import customer_service_pb2_grpc
 from shop.orders.v1.order_pb2 import ORDER_STATE_PENDING
 
-from mesh import telemetry
-from mesh.database import Database, Transaction
 from mesh.errors import Outage, Refusal
 from mesh.identity import new_id
+from mesh.postgres.database import Database, Transaction
+from mesh.telemetry import tracing
 from services.customer import core, store
 from services.customer.core import Fulfilment, Mode, Placed
 
@@ -34,9 +34,9 @@ class CustomerServicer(customer_service_pb2_grpc.CustomerServiceServicer):
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: Context) -> pb.PlaceOrderResponse:
         mode = Mode(pb.Mode.Name(request.mode).removeprefix("MODE_"))
         order_id = new_id()
-        with telemetry.story(order__id=order_id, shop__mode=mode.value.lower()):
+        with tracing.story(order__id=order_id, shop__mode=mode.value.lower()):
             purchase = request.purchase.SerializeToString()
-            placed = Placed(order_id, mode, purchase, telemetry.inject(), datetime.now(UTC))
+            placed = Placed(order_id, mode, purchase, tracing.inject(), datetime.now(UTC))
 
             async def work(tx: Transaction) -> pb.PlaceOrderResponse:
                 await store.insert(tx.connection, placed)
@@ -77,7 +77,7 @@ class CustomerServicer(customer_service_pb2_grpc.CustomerServiceServicer):
         async with self._database.connection() as connection:
             waiting = await store.waiting(connection)
         for placed in waiting:
-            with telemetry.continued(placed.trace):
+            with tracing.continued(placed.trace):
                 await self._hand_over(placed)
 
     async def _hand_over(self, placed: Placed) -> None:

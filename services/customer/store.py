@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from mesh.lockstep import Session
+from mesh.postgres.lockstep import Session
 from services.customer.core import Mode, Placed
 
 INSERT = "INSERT INTO placed (order_id, mode, purchase, trace, placed_at) VALUES ($1, $2, $3, $4, $5)"

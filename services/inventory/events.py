@@ -8,10 +8,10 @@ from shop.payment.v1.payment_facts_pb2 import PaymentFailed
 from shop.shipping.v1.shipping_facts_pb2 import ShipmentCancelled, ShippingFailed
 from shop.type.v1 import money_pb2, refusal_pb2
 
-from mesh.database import Once, Transaction
 from mesh.errors import Refusal
+from mesh.events.reaction import Reaction
 from mesh.identity import derived_id
-from mesh.reaction import Reaction
+from mesh.postgres.database import Once, Transaction
 from services.inventory import core, store
 from services.inventory.core import Line
 

@@ -7,9 +7,9 @@ from shop.inventory.v1 import inventory_service_pb2 as pb
 from shop.inventory.v1 import inventory_service_pb2_grpc, stock_pb2
 from shop.type.v1 import money_pb2, purchase_pb2
 
-from mesh.database import Database, Transaction
 from mesh.errors import not_found
-from mesh.paging import page_of
+from mesh.postgres.database import Database, Transaction
+from mesh.rpc.paging import page_of
 from services.inventory import core, store
 from services.inventory.core import Line, Reservation, StockItem
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import asyncpg
 
-from mesh.lockstep import Session
+from mesh.postgres.lockstep import Session
 from services.inventory.core import Line, Reservation, State, StockItem
 
 RESERVATION = "SELECT * FROM reservation WHERE reservation_id = $1 FOR UPDATE"

@@ -6,10 +6,10 @@ from typing import Any
 from shop.notification.v1.notification_facts_pb2 import NotificationSent
 from shop.shipping.v1.shipping_facts_pb2 import OrderShipped
 
-from mesh.database import Database, Once, Transaction
 from mesh.errors import Refusal
+from mesh.events.reaction import Reaction
 from mesh.identity import derived_id
-from mesh.reaction import Reaction
+from mesh.postgres.database import Database, Once, Transaction
 from services.notification import core, store
 from services.notification.core import Confirmation, Mailer, Money, Notification, State
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import aiosmtplib
 import structlog
 
-from mesh.database import Database
 from mesh.errors import Outage
+from mesh.postgres.database import Database
 from services.notification import core, store
 from services.notification.core import Confirmation, Money, State, Verdict
 

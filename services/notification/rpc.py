@@ -7,8 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shop.notification.v1 import notification_pb2, notification_service_pb2_grpc
 from shop.notification.v1 import notification_service_pb2 as pb
 
-from mesh.database import Database, Transaction
-from mesh.paging import page_of
+from mesh.postgres.database import Database, Transaction
+from mesh.rpc.paging import page_of
 from services.notification import core, store
 from services.notification.core import Confirmation, Mailer, Money, Notification, State
 

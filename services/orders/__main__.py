@@ -3,10 +3,10 @@
 from functools import partial
 
 from mesh.changes import Changes
-from mesh.database import Database
-from mesh.metrics import Gauge, Reading, gauged
+from mesh.postgres.database import Database
 from mesh.service import Doors, Kit, ServiceSettings, run
 from mesh.sweeper import swept
+from mesh.telemetry.metrics import Gauge, Reading, gauged
 from services.orders import store
 from services.orders.events import OrderListener
 from services.orders.rpc import SERVICE, OrderServicer, cancel_overdue, report_not_undone

@@ -17,8 +17,8 @@ from shop.shipping.v1.shipping_facts_pb2 import (
 from shop.type.v1 import money_pb2
 
 from mesh.changes import Changes
-from mesh.database import Once, Transaction
-from mesh.reaction import Reaction
+from mesh.events.reaction import Reaction
+from mesh.postgres.database import Once, Transaction
 from services.orders import core, store
 from services.orders.core import Order, Shipped, State
 

@@ -11,14 +11,16 @@ from shop.orders.v1 import order_pb2, orders_facts_pb2, orders_service_pb2_grpc
 from shop.orders.v1 import orders_service_pb2 as pb
 from shop.type.v1 import money_pb2, purchase_pb2
 
-from mesh import contract, history, telemetry
-from mesh.bus import Bus
+from mesh import contract
 from mesh.changes import Changes
 from mesh.cloudevents import NoEvent
-from mesh.database import Database, Transaction
 from mesh.errors import Kind, Refusal
-from mesh.history import Recorded
-from mesh.paging import page_of
+from mesh.events import history
+from mesh.events.bus import Bus
+from mesh.events.history import Recorded
+from mesh.postgres.database import Database, Transaction
+from mesh.rpc.paging import page_of
+from mesh.telemetry import tracing
 from mesh.validation import UUID
 from services.orders import core, store
 from services.orders.core import Line, Order, Reason, Shipped, State
@@ -166,7 +168,7 @@ async def _cancel_some_overdue(database: Database) -> bool:
     async with database.announcing("watchdog") as tx:
         overdue = await store.overdue(tx.connection)
         for order_id, headers in overdue:
-            with telemetry.continued(headers):
+            with tracing.continued(headers):
                 await _ask_for_cancel(tx, order_id, Reason.TIMED_OUT)
     return bool(overdue)
 

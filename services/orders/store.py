@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 from shop.orders.v1.order_pb2 import CancelReason
 
-from mesh import lockstep, telemetry
-from mesh.lockstep import Session
+from mesh.postgres import lockstep
+from mesh.postgres.lockstep import Session
+from mesh.telemetry import tracing
 from services.orders.core import Line, Order, Reason, Shipped, State
 
 ORDER = "SELECT * FROM orders WHERE order_id = $1 FOR UPDATE"
@@ -161,7 +162,7 @@ class PostgresBook:
             return
         changing = (self._order.order_id, *_columns(self._entries), *_changing(self._order))
         if self._is_new:
-            lasting = (*_lasting(self._order), telemetry.inject(), self._fulfilment)
+            lasting = (*_lasting(self._order), tracing.inject(), self._fulfilment)
             await self._connection.execute(INSERT, *changing, *lasting)
         else:
             await self._connection.execute(UPDATE, *changing, PATIENCE)

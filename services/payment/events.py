@@ -7,10 +7,10 @@ from shop.payment.v1 import payment_facts_pb2 as facts
 from shop.shipping.v1.shipping_facts_pb2 import ShipmentCancelled, ShippingFailed
 from shop.type.v1 import money_pb2, refusal_pb2
 
-from mesh.database import Database, Once, Transaction
 from mesh.errors import Refusal
+from mesh.events.reaction import Reaction
 from mesh.identity import derived_id
-from mesh.reaction import Reaction
+from mesh.postgres.database import Database, Once, Transaction
 from services.payment import core, store
 from services.payment.core import Gateway, Money, Payment, State
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import aiohttp
 import structlog
 
-from mesh import telemetry
-from mesh.database import Database
 from mesh.errors import Outage
+from mesh.postgres.database import Database
+from mesh.telemetry import tracing
 from services.payment import core, store
 from services.payment.core import Money, State, Verdict
 
@@ -47,7 +47,7 @@ class HttpGateway:
 
     async def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> tuple[int, Any]:
         try:
-            async with self._session.request(method, path, json=body, headers=telemetry.inject()) as response:
+            async with self._session.request(method, path, json=body, headers=tracing.inject()) as response:
                 return response.status, await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Outage(f"gateway: {error!r}") from error

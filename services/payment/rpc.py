@@ -7,8 +7,8 @@ from shop.payment.v1 import payment_pb2, payment_service_pb2_grpc
 from shop.payment.v1 import payment_service_pb2 as pb
 from shop.type.v1 import money_pb2
 
-from mesh.database import Database, Transaction
 from mesh.errors import not_found
+from mesh.postgres.database import Database, Transaction
 from services.payment import core, store
 from services.payment.core import Gateway, Money, Payment, State
 

@@ -2,8 +2,8 @@
 
 import asyncpg
 
-from mesh import lockstep
-from mesh.lockstep import Session
+from mesh.postgres import lockstep
+from mesh.postgres.lockstep import Session
 from services.payment.core import Money, Payment, State
 
 ADD = """

@@ -7,10 +7,10 @@ from shop.payment.v1.payment_facts_pb2 import PaymentProcessed
 from shop.shipping.v1 import shipping_facts_pb2 as facts
 from shop.type.v1 import refusal_pb2
 
-from mesh.database import Database, Once, Transaction
 from mesh.errors import Refusal
+from mesh.events.reaction import Reaction
 from mesh.identity import derived_id
-from mesh.reaction import Reaction
+from mesh.postgres.database import Database, Once, Transaction
 from services.shipping import core, store
 from services.shipping.core import Carrier, Line, Parcel, Shipment, State
 

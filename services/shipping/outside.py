@@ -8,9 +8,9 @@ from urllib.parse import quote
 import aiohttp
 import structlog
 
-from mesh import telemetry
-from mesh.database import Database
 from mesh.errors import Outage
+from mesh.postgres.database import Database
+from mesh.telemetry import tracing
 from services.shipping import core, store
 from services.shipping.core import Parcel, State, Verdict
 
@@ -48,7 +48,7 @@ class HttpCarrier:
 
     async def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> tuple[int, Any]:
         try:
-            async with self._session.request(method, path, json=body, headers=telemetry.inject()) as response:
+            async with self._session.request(method, path, json=body, headers=tracing.inject()) as response:
                 return response.status, await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Outage(f"carrier: {error!r}") from error

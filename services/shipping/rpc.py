@@ -6,8 +6,8 @@ import grpc
 from shop.shipping.v1 import shipment_pb2, shipping_service_pb2_grpc
 from shop.shipping.v1 import shipping_service_pb2 as pb
 
-from mesh.database import Database, Transaction
 from mesh.errors import not_found
+from mesh.postgres.database import Database, Transaction
 from services.shipping import core, store
 from services.shipping.core import Carrier, Line, Parcel, Shipment, State
 

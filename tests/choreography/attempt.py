@@ -9,10 +9,11 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from mesh import contract, durable
+from mesh import contract
 from mesh.background import ended
-from mesh.database import Database, Once, Transaction
-from mesh.reaction import Reaction
+from mesh.events import durable
+from mesh.events.reaction import Reaction
+from mesh.postgres.database import Database, Once, Transaction
 
 
 async def _nowhere() -> None:

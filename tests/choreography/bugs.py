@@ -9,9 +9,9 @@ from shop.inventory.v1.inventory_facts_pb2 import InventoryReleased
 from shop.orders.v1.orders_facts_pb2 import OrderCancelRequested
 from shop.payment.v1.payment_facts_pb2 import PaymentRefunded
 
-from mesh.database import Once
+from mesh.events.reaction import Reaction
 from mesh.identity import new_id
-from mesh.reaction import Reaction
+from mesh.postgres.database import Once
 from services.inventory.core import Reservation
 from services.inventory.store import PostgresShelf
 from services.orders import core as orders

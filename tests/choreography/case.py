@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mesh.errors import Outage, Refusal
-from mesh.reaction import Reaction
+from mesh.events.reaction import Reaction
 from services.orders.core import Reason
 from tests.choreography.attempt import Attempt, Delivery
 from tests.choreography.plans import SCENARIOS, Act, Plan

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from mesh.reaction import Reaction
+from mesh.events.reaction import Reaction
 from services.orders.core import Reason
 from tests.choreography.case import Case
 from tests.choreography.plans import Plan

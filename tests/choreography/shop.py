@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 from shop.orders.v1.orders_service_pb2 import RequestCancelRequest, SubmitOrderRequest
 from shop.type.v1.purchase_pb2 import Purchase
 
-from mesh.bus import Bus
 from mesh.changes import Changes
-from mesh.database import Database
-from mesh.reaction import Reaction
+from mesh.events.bus import Bus
+from mesh.events.reaction import Reaction
+from mesh.postgres.database import Database
 from sandbox.ledger import Ledger
 from services.inventory import core as inventory
 from services.inventory.events import InventoryListener
@@ -175,7 +175,7 @@ class Shop:
 async def opened(foundations: Foundations, ledger: Path) -> AsyncGenerator[Shop]:
     """A shop, while open, in which no fact waits for company."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(patch("mesh.once.LEISURE", 0))
+        stack.enter_context(patch("mesh.postgres.once.LEISURE", 0))
         outside = Outside(ledger)
         await outside.begin()
         stack.push_async_callback(outside.end)

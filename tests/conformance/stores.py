@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from mesh.database import Database
+from mesh.postgres.database import Database
 from orchestrator import statements
 from orchestrator.log import Entry, Kind, State
 from orchestrator.memory import MemoryStore, MemoryTables

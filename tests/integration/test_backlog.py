@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from mesh import contract
-from mesh.backlog import BACKLOG, Backlog
-from mesh.bus import Bus
-from mesh.database import Database, Transaction
 from mesh.errors import Outage
-from mesh.outbox import relayed
-from mesh.streams import Stream, provision
+from mesh.events.backlog import BACKLOG, Backlog
+from mesh.events.bus import Bus
+from mesh.events.outbox import relayed
+from mesh.events.streams import Stream, provision
+from mesh.postgres.database import Database, Transaction
 from tests.broker import Broker
 from tests.eventually import eventually
 from tests.foundations import Foundations

@@ -12,15 +12,16 @@ from nats.aio.msg import Msg
 from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 from shop.type.v1.purchase_pb2 import Purchase
 
-from mesh import contract, dead_letters, resolution
-from mesh.bus import Bus
+from mesh import contract
 from mesh.cloudevents import announce
-from mesh.consumer import consuming
-from mesh.database import Database, Once, Transaction
-from mesh.dead_letters import Letter, Which
 from mesh.errors import Outage, Refusal, refused
-from mesh.reaction import Reaction
-from mesh.resolution import Operator
+from mesh.events import dead_letters, resolution
+from mesh.events.bus import Bus
+from mesh.events.consumer import consuming
+from mesh.events.dead_letters import Letter, Which
+from mesh.events.reaction import Reaction
+from mesh.events.resolution import Operator
+from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
 

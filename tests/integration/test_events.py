@@ -11,14 +11,14 @@ from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 from structlog.testing import capture_logs
 
 from mesh import contract
-from mesh.bus import Bus
 from mesh.cloudevents import announce
-from mesh.consumer import ALONE_MAX, consuming
-from mesh.database import Database, Once, Transaction
-from mesh.dead_letters import STREAM as DEAD_LETTERS
 from mesh.errors import Outage, Refusal, refused
-from mesh.outbox import relayed
-from mesh.reaction import Reaction
+from mesh.events.bus import Bus
+from mesh.events.consumer import ALONE_MAX, consuming
+from mesh.events.dead_letters import STREAM as DEAD_LETTERS
+from mesh.events.outbox import relayed
+from mesh.events.reaction import Reaction
+from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
 
@@ -260,7 +260,7 @@ async def test_the_relay_outlives_an_error_that_nobody_foresaw(world: World) -> 
 async def test_a_bug_in_a_handler_ends_as_a_dead_letter_and_does_not_stop_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.events.consumer.TRIES_MAX", 2)
     wanted = order_ids(1)
     world.listener.failures[wanted[0]] = [ValueError("bug") for _ in range(2 + ALONE_MAX)]
     await world.listen()

@@ -11,9 +11,9 @@ from shop.inventory.v1 import inventory_service_pb2 as pb
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
 from mesh import fence
-from mesh.database import Database, Transaction
 from mesh.errors import Kind, Refusal, refused
 from mesh.fence import Fence
+from mesh.postgres.database import Database, Transaction
 from mesh.retention import HANDLED_DAYS, forget
 from services.payment.outside import HttpGateway
 from tests.eventually import eventually

@@ -13,9 +13,9 @@ from shop.type.v1.money_pb2 import Money
 from shop.type.v1.purchase_pb2 import Item
 
 from mesh import contract, fence
-from mesh.database import Database
 from mesh.errors import Outage
 from mesh.health import Health
+from mesh.postgres.database import Database
 from mesh.rpc.channel import Peers, connected
 from mesh.rpc.server import serving
 from mesh.rpc.status import error_info, from_error

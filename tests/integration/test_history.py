@@ -10,11 +10,11 @@ import pytest
 from nats.js.api import StreamConfig
 from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 
-from mesh import history
-from mesh.bus import Bus
 from mesh.cloudevents import Event, NoEvent, announce
 from mesh.errors import Outage
-from mesh.history import Recorded
+from mesh.events import history
+from mesh.events.bus import Bus
+from mesh.events.history import Recorded
 from tests.broker import Broker
 from tests.eventually import eventually
 

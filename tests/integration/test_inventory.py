@@ -7,8 +7,8 @@ from importlib import resources
 
 import pytest
 
-from mesh.database import Connection, Database
 from mesh.errors import Outage, Refusal
+from mesh.postgres.database import Connection, Database
 from services.inventory import core
 from services.inventory.core import Line, Reservation
 from services.inventory.store import PostgresShelf

@@ -7,9 +7,9 @@ from contextvars import copy_context
 
 import pytest
 
-from mesh import lockstep
-from mesh.database import Database
-from mesh.lockstep import Lockstep
+from mesh.postgres import lockstep
+from mesh.postgres.database import Database
+from mesh.postgres.lockstep import Lockstep
 from tests.foundations import Foundations
 
 pytestmark = pytest.mark.integration

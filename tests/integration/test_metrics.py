@@ -22,15 +22,16 @@ from shop.orders.v1.orders_facts_pb2 import OrderCreated
 from shop.orders.v1.orders_service_pb2_grpc import OrderServiceStub
 
 from cli.stack.ports import HOST, free_port_base
-from mesh import contract, lag
-from mesh.bus import Bus
+from mesh import contract
 from mesh.cloudevents import announce
-from mesh.database import Database
-from mesh.durable import Durable, of_fact
-from mesh.lag import DEAD, IN_FLIGHT, LAG, REDELIVERED
-from mesh.metrics import Gauge
+from mesh.events import lag
+from mesh.events.bus import Bus
+from mesh.events.durable import Durable, of_fact
+from mesh.events.lag import DEAD, IN_FLIGHT, LAG, REDELIVERED
+from mesh.postgres.database import Database
 from mesh.service import ServiceSettings
-from mesh.telemetry import BUCKETS
+from mesh.telemetry.export import BUCKETS
+from mesh.telemetry.metrics import Gauge
 from services.orders import store
 from services.orders.core import State
 from tests.eventually import eventually

@@ -9,10 +9,10 @@ from shop.inventory.v1.inventory_service_pb2 import AdjustStockRequest, AdjustSt
 from shop.inventory.v1.stock_pb2 import StockItem
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
-from mesh import telemetry
-from mesh.database import Database, Once, Transaction
 from mesh.errors import Outage, Refusal, refused
+from mesh.postgres.database import Database, Once, Transaction
 from mesh.retention import forget
+from mesh.telemetry import tracing
 from tests.foundations import Foundations
 
 pytestmark = pytest.mark.integration
@@ -153,7 +153,7 @@ async def test_events_that_are_handled_together_stay_in_their_own_traces(databas
             await tx.connection.execute("INSERT INTO effect VALUES (DEFAULT)")
             tx.announce(OrderCreated(order_id=str(number)))
 
-        with telemetry.continued({"traceparent": f"00-{number:032x}-{number:016x}-01"}):
+        with tracing.continued({"traceparent": f"00-{number:032x}-{number:016x}-01"}):
             await database.once_per_event("a_Created", f"event-{number}", datetime.now(UTC), LEADS_TO)(work)
 
     numbers = range(1, 21)

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 
-from mesh import resolution
-from mesh.bus import Bus
 from mesh.cloudevents import Event
-from mesh.consumer import TRIES_MAX
-from mesh.database import Database
 from mesh.errors import Outage, refused
-from mesh.ordered import Ordered
-from mesh.reaction import Reaction
-from mesh.resolution import Operator
+from mesh.events import resolution
+from mesh.events.bus import Bus
+from mesh.events.consumer import TRIES_MAX
+from mesh.events.ordered import Ordered
+from mesh.events.reaction import Reaction
+from mesh.events.resolution import Operator
+from mesh.postgres.database import Database
 from tests.broker import Broker
 from tests.eventually import eventually
 from tests.foundations import Foundations
@@ -192,7 +192,7 @@ async def test_facts_that_are_published_again_are_no_letters_although_their_key_
 
 
 async def test_an_outage_uses_up_no_tries_and_loses_no_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesh.ordered.DELAY_MAX", 0.05)
+    monkeypatch.setattr("mesh.events.ordered.DELAY_MAX", 0.05)
     events = story(str(uuid.uuid4()), 3)
     world.ledger.failures[events[1].headers["ce-id"]] = [Outage("away") for _ in range(3 * TRIES_MAX)]
     for _ in range(3):
@@ -205,7 +205,7 @@ async def test_an_outage_uses_up_no_tries_and_loses_no_order(world: World, monke
 
 
 async def test_a_bug_ends_as_a_dead_letter_that_parks_its_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesh.ordered.DELAY_MAX", 0.05)
+    monkeypatch.setattr("mesh.events.ordered.DELAY_MAX", 0.05)
     events = story(str(uuid.uuid4()), 2)
     world.ledger.failures[events[0].headers["ce-id"]] = [ValueError("bug") for _ in range(TRIES_MAX)]
     await world.listen()
@@ -261,7 +261,7 @@ async def test_what_never_was_an_event_is_buried_and_parks_nothing(world: World)
 
 
 async def test_nothing_that_anybody_may_write_stops_a_partition(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesh.ordered.DELAY_MAX", 0.05)  # an id that no index can hold fails as a bug does
+    monkeypatch.setattr("mesh.events.ordered.DELAY_MAX", 0.05)  # an id that no index can hold fails as a bug does
     await world.provision(partitions=1)
     await world.listen(partitions=1)
     (event,) = story(str(uuid.uuid4()), 1)

@@ -10,8 +10,8 @@ import pytest
 from shop.inventory.v1.inventory_facts_pb2 import InventoryReleased
 
 from mesh.changes import Changes
-from mesh.database import Connection, Database
 from mesh.errors import Outage, Refusal
+from mesh.postgres.database import Connection, Database
 from services.orders import core, store
 from services.orders.core import Line, Order, Reason, State
 from services.orders.events import OrderListener

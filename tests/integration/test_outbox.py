@@ -10,10 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 
-from mesh.bus import Bus
-from mesh.database import Database, Once, Transaction
 from mesh.errors import Outage
-from mesh.outbox import relayed
+from mesh.events.bus import Bus
+from mesh.events.outbox import relayed
+from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
 from tests.relay import Relay
@@ -57,7 +57,7 @@ async def unsent(database: Database) -> int:
 async def test_a_relay_that_is_cut_off_loses_its_lock_and_another_takes_over(
     foundations: Foundations, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.outbox.FROZEN_SECONDS", 2)
+    monkeypatch.setattr("mesh.events.outbox.FROZEN_SECONDS", 2)
 
     async def all_sent() -> bool:
         return await unsent(whole) == 0

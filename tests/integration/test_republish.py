@@ -19,13 +19,14 @@ from shop.orders.v1.orders_facts_pb2 import OrderCancelled, OrderCreated
 from catalogue import model
 from cli.books import settled
 from cli.stack import streams
-from mesh import contract, history
-from mesh.bus import Bus
-from mesh.database import Database
+from mesh import contract
 from mesh.errors import Outage, Refusal
-from mesh.history import Recorded
-from mesh.outbox import relayed
-from mesh.republish import OutboxServicer
+from mesh.events import history
+from mesh.events.bus import Bus
+from mesh.events.history import Recorded
+from mesh.events.outbox import relayed
+from mesh.events.republish import OutboxServicer
+from mesh.postgres.database import Database
 from tests import shop as shop_
 from tests.eventually import eventually
 from tests.foundations import Foundations

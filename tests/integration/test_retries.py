@@ -13,16 +13,17 @@ from nats.aio.msg import Msg
 from shop.orders.v1.orders_facts_pb2 import OrderCreated
 from structlog.testing import capture_logs
 
-from mesh import again, contract, dead_letters, durable
-from mesh.again import Lane
-from mesh.bus import Bus
+from mesh import contract
 from mesh.cloudevents import announce
-from mesh.consumer import ALONE_MAX, Listener, pulled
-from mesh.database import Database, Once, Transaction
-from mesh.dead_letters import Letter, Which
 from mesh.errors import Outage
-from mesh.reaction import Reaction, Reactor, Then
-from mesh.streams import AGAIN, provision
+from mesh.events import again, dead_letters, durable
+from mesh.events.again import Lane
+from mesh.events.bus import Bus
+from mesh.events.consumer import ALONE_MAX, Listener, pulled
+from mesh.events.dead_letters import Letter, Which
+from mesh.events.reaction import Reaction, Reactor, Then
+from mesh.events.streams import AGAIN, provision
+from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
 
@@ -98,7 +99,7 @@ async def world(foundations: Foundations) -> AsyncGenerator[World]:
 async def test_an_outage_that_outlives_the_deliveries_is_tried_again_all_the_same(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.events.consumer.TRIES_MAX", 2)
     order_id, listener = str(uuid.uuid4()), world.listener
     world.down = True
     async with world.hearing(listener, order_id):
@@ -121,7 +122,7 @@ async def test_what_no_process_survives_is_buried_and_its_neighbours_are_handled
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that dies answers for nothing that it had in hand, whichever fact killed it."""
-    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.events.consumer.TRIES_MAX", 2)
     deadly, innocent = str(uuid.uuid4()), str(uuid.uuid4())
     listener = Mortal(world, deadly)
     async with world.hearing(listener, deadly, innocent):
@@ -163,7 +164,7 @@ async def _is_told_apart(world: World, innocent: str) -> bool:
 async def test_a_bug_after_many_outages_is_tried_again_before_it_is_a_dead_letter(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.events.consumer.TRIES_MAX", 2)
     order_id = str(uuid.uuid4())
     world.failures[order_id] = [ValueError("a bug"), ValueError("a bug"), Outage("the gateway is away")]
     async with world.hearing(world.listener, order_id):

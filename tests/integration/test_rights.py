@@ -15,16 +15,17 @@ from structlog.typing import EventDict
 
 from catalogue import model
 from catalogue.model import Service
-from mesh import contract, durable
-from mesh.bus import Bus, creating
+from mesh import contract
 from mesh.cloudevents import announce
-from mesh.consumer import consuming
-from mesh.database import Database, Once, Transaction
-from mesh.dead_letters import STREAM as DEAD_LETTERS
-from mesh.durable import Durable
 from mesh.errors import Outage
-from mesh.outbox import relayed
-from mesh.reaction import Reaction
+from mesh.events import durable
+from mesh.events.bus import Bus, creating
+from mesh.events.consumer import consuming
+from mesh.events.dead_letters import STREAM as DEAD_LETTERS
+from mesh.events.durable import Durable
+from mesh.events.outbox import relayed
+from mesh.events.reaction import Reaction
+from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
 
@@ -139,7 +140,7 @@ async def reacting(foundations: Foundations, bus: Bus, react: React) -> AsyncGen
 async def test_a_service_is_told_announces_retries_and_buries_as_its_own_user(
     foundations: Foundations, operator: Bus, payment: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.consumer.TRIES_MAX", 2)
+    monkeypatch.setattr("mesh.events.consumer.TRIES_MAX", 2)
     handled, lost, unreadable = (str(uuid.uuid4()) for _ in range(3))
     outages = [Outage("no gateway") for _ in range(3)]
 

@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 from shop.workflow.v1.place_order_pb2 import PlaceOrder
 
-from mesh.database import Database
 from mesh.errors import Outage
+from mesh.postgres.database import Database
 from orchestrator.blocks import AnyStep
 from orchestrator.caller import Call, NoAnswer
 from orchestrator.clock import MonotonicClock

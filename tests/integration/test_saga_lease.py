@@ -6,7 +6,7 @@ import uuid
 import asyncpg
 import pytest
 
-from mesh.database import Database
+from mesh.postgres.database import Database
 from orchestrator.clock import MonotonicClock
 from orchestrator.lease import STALL_S
 from orchestrator.postgres import SCHEMA

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from mesh.database import Database
+from mesh.postgres.database import Database
 from orchestrator import statements
 from orchestrator.postgres import SCHEMA
 from orchestrator.store import LEASE_S, QUARANTINE_AFTER, UNSPACED

@@ -11,9 +11,9 @@ from cli.stack.layout import REPLICA_STEP, Layout
 from cli.stack.ports import free_port_base
 from cli.stack.rights import OPERATOR
 from cli.stack.supervisor import Supervisor
-from mesh.bus import Bus
 from mesh.errors import Outage
-from mesh.streams import DAY, Stream, provision
+from mesh.events.bus import Bus
+from mesh.events.streams import DAY, Stream, provision
 from tests.foundations import Foundations
 
 pytestmark = pytest.mark.integration

@@ -18,14 +18,14 @@ from shop.orders.v1.orders_service_pb2 import (
     SubmitOrderRequest,
 )
 
-from mesh import history
-from mesh.bus import Bus
 from mesh.changes import Changes
 from mesh.cloudevents import announce
-from mesh.database import Database
 from mesh.errors import Outage, Refusal
+from mesh.events import history
+from mesh.events.bus import Bus
+from mesh.events.outbox import relayed
 from mesh.identity import new_id
-from mesh.outbox import relayed
+from mesh.postgres.database import Database
 from services.orders import rpc
 from services.orders.rpc import OrderServicer
 from tests.broker import Broker

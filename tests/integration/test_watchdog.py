@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 from structlog.testing import capture_logs
 
-from mesh.database import Database
+from mesh.postgres.database import Database
 from services.orders import store
 from services.orders.rpc import cancel_overdue, report_not_undone
 from tests.foundations import Foundations

@@ -14,7 +14,7 @@ from shop.customer.v1.customer_service_pb2 import Mode
 
 from cli.stack.layout import ORDERS
 from mesh import contract
-from mesh.dead_letters import STREAM as DEAD_LETTERS
+from mesh.events.dead_letters import STREAM as DEAD_LETTERS
 from mesh.identity import new_id
 from mesh.rpc.status import error_info
 from tests.eventually import eventually

@@ -18,9 +18,9 @@ from cli.stack.layout import NATS, REPLICA_STEP, Layout, label
 from cli.stack.local import Plan
 from cli.stack.ports import free_port_base
 from cli.stack.streams import shop_streams
-from mesh import dead_letters
-from mesh.bus import Bus
-from mesh.dead_letters import Which
+from mesh.events import dead_letters
+from mesh.events.bus import Bus
+from mesh.events.dead_letters import Which
 from tests import shop as shop_
 from tests.eventually import eventually
 from tests.load import Customers

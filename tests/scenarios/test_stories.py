@@ -18,7 +18,7 @@ from shop.customer.v1 import customer_service_pb2 as pb
 from shop.customer.v1.customer_service_pb2 import MODE_CHOREOGRAPHED, MODE_ORCHESTRATED
 from shop.orders.v1.orders_service_pb2 import RebuildTimelinesRequest, RebuildTimelinesResponse
 
-from mesh.bus import Bus
+from mesh.events.bus import Bus
 from mesh.identity import new_id
 from tests import shop as shop_
 from tests.eventually import eventually

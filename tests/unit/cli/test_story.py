@@ -18,8 +18,8 @@ from cli.chronicle import Awaited, Chronicle, Happened
 from cli.evidence import Evidence, Place
 from cli.story import Story, tell
 from mesh.cloudevents import announce
-from mesh.dead_letters import Letter
-from mesh.history import Recorded
+from mesh.events.dead_letters import Letter
+from mesh.events.history import Recorded
 
 ORDER = "0193a8b0-0000-7000-8000-000000000001"
 CATALOGUE = model.read()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from mesh.gathered import AT_A_TIME, Gathered
+from mesh.postgres.gathered import AT_A_TIME, Gathered
 
 
 class Doer:

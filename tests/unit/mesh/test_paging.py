@@ -2,7 +2,7 @@ import pytest
 from shop.inventory.v1.inventory_service_pb2 import ListStockRequest
 
 from mesh.errors import Refusal
-from mesh.paging import page_of
+from mesh.rpc.paging import page_of
 
 
 def test_the_token_of_a_full_page_leads_to_the_next_one() -> None:

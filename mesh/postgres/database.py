@@ -20,12 +20,12 @@ from google.protobuf.message import Message
 from mesh import fence
 from mesh.errors import Outage, Refusal
 from mesh.fence import Fence
-from mesh.handled import ANNOUNCE, answer_to, fingerprint, mark
-from mesh.lockstep import Connection
-from mesh.once import Inbox, Once
-from mesh.transaction import HandledBefore, Transaction, columns
+from mesh.postgres.handled import ANNOUNCE, answer_to, fingerprint, mark
+from mesh.postgres.lockstep import Connection
+from mesh.postgres.once import Inbox, Once
+from mesh.postgres.transaction import HandledBefore, Transaction, columns
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.database")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.postgres.database")
 
 Response = TypeVar("Response", bound=Message)
 Outcome = TypeVar("Outcome", bound=Message | Refusal)
@@ -41,7 +41,7 @@ POOL_SIZE = 8
 PATIENCE = {"lock_timeout": "2s", "idle_in_transaction_session_timeout": "5s"}
 """Whoever is frozen or cut off in the middle of a transaction does not hold up the others for longer than this."""
 
-SCHEMA = resources.files("mesh").joinpath("schema.sql").read_text()
+SCHEMA = resources.files("mesh.postgres").joinpath("schema.sql").read_text()
 
 OUTAGES = (
     OSError,

@@ -22,9 +22,9 @@ from google.protobuf.message_factory import GetMessageClass
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from mesh.bus import Bus
 from mesh.cloudevents import NoEvent, receive
 from mesh.errors import Outage
+from mesh.events.bus import Bus
 
 PAGE = 1000
 PAGE_BYTES = 8 << 20

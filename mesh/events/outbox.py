@@ -11,14 +11,14 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import structlog
 
-from mesh import metrics
 from mesh.background import ended
-from mesh.bus import Bus
-from mesh.database import Database
 from mesh.errors import Outage
-from mesh.lockstep import Connection
+from mesh.events.bus import Bus
+from mesh.postgres.database import Database
+from mesh.postgres.lockstep import Connection
+from mesh.telemetry import metrics
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.outbox")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.outbox")
 
 POLL = 0.5
 """Seconds after which the outbox is read although nobody woke the relay: another replica may have written."""

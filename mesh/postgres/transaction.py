@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from mesh.database import Database
-    from mesh.lockstep import Session
+    from mesh.postgres.database import Database
+    from mesh.postgres.lockstep import Session
 
 
 class Transaction:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
-from mesh.gathered import Gathered
-from mesh.handled import mark_events
-from mesh.lockstep import Lockstep
-from mesh.transaction import HandledBefore, Transaction, columns
+from mesh.postgres.gathered import Gathered
+from mesh.postgres.handled import mark_events
+from mesh.postgres.lockstep import Lockstep
+from mesh.postgres.transaction import HandledBefore, Transaction, columns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from mesh.database import Database
+    from mesh.postgres.database import Database
 
 LEISURE = 0.02
 """Seconds that an event may wait for company if nothing follows from it that anybody could wait for."""

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 import nats.errors
 from nats.js.errors import APIError
 
-from mesh import again, history
-from mesh.again import Lane
-from mesh.bus import Bus
-from mesh.dead_letters import RESOLVED, Letter, as_header, fitting, own
 from mesh.errors import Outage, not_found
-from mesh.streams import AGAIN, DEAD_LETTERS
+from mesh.events import again, history
+from mesh.events.again import Lane
+from mesh.events.bus import Bus
+from mesh.events.dead_letters import RESOLVED, Letter, as_header, fitting, own
+from mesh.events.streams import AGAIN, DEAD_LETTERS
 
 REPLAYED, DISCARDED = "replayed", "discarded"
 NOTHING_TO_DELETE = {10043, 10057}

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from mesh import telemetry
 from mesh.sweeper import swept
+from mesh.telemetry import export
 
 READ_SECONDS = 10.0
 """Between two readings of a gauge."""
@@ -88,7 +88,7 @@ async def gauged(
     gauges: Iterable[Gauge], read: Callable[[], Awaitable[Sequence[Reading]]], every: float = READ_SECONDS
 ) -> AsyncGenerator[None]:
     """Read these gauges again and again while open, if metrics are exported. What cannot be read is not reported."""
-    if not telemetry.exports("METRICS"):
+    if not export.exports("METRICS"):
         yield
         return
     last: Sequence[Reading] = ()

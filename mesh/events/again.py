@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from nats.aio.msg import Msg
 
-from mesh.bus import Bus
-from mesh.streams import AGAIN
+from mesh.events.bus import Bus
+from mesh.events.streams import AGAIN
 
 
 class Lane(StrEnum):

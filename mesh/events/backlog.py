@@ -7,12 +7,12 @@ from math import ceil
 
 import structlog
 
-from mesh.database import Database
 from mesh.errors import Outage
-from mesh.metrics import READ_SECONDS, Gauge, Reading, observe
+from mesh.postgres.database import Database
 from mesh.sweeper import swept
+from mesh.telemetry.metrics import READ_SECONDS, Gauge, Reading, observe
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.backlog")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.backlog")
 
 LEFT = 0.9
 """A level ends when the backlog falls below this part of where it begins, so that none comes and goes in a minute."""

@@ -14,9 +14,9 @@ from nats.js.api import ConsumerConfig, PubAck
 
 from mesh.background import ended
 from mesh.errors import Outage
-from mesh.forbidden import Forbidden
+from mesh.events.forbidden import Forbidden
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.bus")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.bus")
 
 HEADERS_MAX = 65535
 """Bytes of headers that JetStream takes."""

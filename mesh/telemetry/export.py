@@ -1,24 +1,21 @@
-"""OpenTelemetry: where spans and metrics go, and the W3C context that travels through gRPC, the outbox and NATS.
-
-What all spans of one story share (an order's id, a mode) travels as baggage and is written on each of them, so no
-code on the way needs to know these words.
-"""
+"""Where spans and metrics go: by OTLP to the endpoint that OpenTelemetry's own variables name, if they name one."""
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
 
-from opentelemetry import baggage, metrics, propagate, trace
-from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from mesh.telemetry.tracing import BaggageAttributes
 
 EXPORT_SECONDS = 3
 """After which a collector that does not answer is given up: it must not hold up the end of a process."""
@@ -65,57 +62,3 @@ def _export_metrics(resource: Resource) -> MeterProvider:
     provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource, views=[durations])
     metrics.set_meter_provider(provider)
     return provider
-
-
-class BaggageAttributes(SpanProcessor):
-    """Writes the baggage of the story on each of its spans."""
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        for key, value in baggage.get_all(parent_context).items():
-            span.set_attribute(key, str(value))
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Nothing to do."""
-
-
-def inject() -> dict[str, str]:
-    """The current context as W3C headers."""
-    headers: dict[str, str] = {}
-    propagate.inject(headers)
-    return headers
-
-
-def extract(headers: Mapping[str, str]) -> Context:
-    """The context that `headers` carry."""
-    return propagate.extract(headers)
-
-
-@contextmanager
-def continued(headers: Mapping[str, str]) -> Generator[None]:
-    """Go on, while open, in the trace that `headers` carry: for what was stored and is taken up again later."""
-    token = attach(extract(headers))
-    try:
-        yield
-    finally:
-        detach(token)
-
-
-@contextmanager
-def story(**entries: str) -> Generator[None]:
-    """Write these words on the current span and on every span below it, in all processes. `__` stands for `.`."""
-    words = {key.replace("__", "."): value for key, value in entries.items()}
-    trace.get_current_span().set_attributes(words)
-    context = get_current()
-    for key, value in words.items():
-        context = baggage.set_baggage(key, value, context)
-    token = attach(context)
-    try:
-        yield
-    finally:
-        detach(token)
-
-
-def trace_id() -> str | None:
-    """The current trace's id in hex, if there is a trace."""
-    context = trace.get_current_span().get_span_context()
-    return f"{context.trace_id:032x}" if context.is_valid else None

@@ -1,13 +1,13 @@
 """Parked keys: a fact of theirs is a dead letter, and what comes after it must not overtake it.
 
-A row is a fact that a group of ordered reactions (`mesh.ordered`) has passed over; a key with rows is parked. Only
-its first fact may be handled, and the row goes when that is done. So a key is parked no longer when the last of its
-facts has been replayed or discarded, and nobody has to say so.
+A row is a fact that a group of ordered reactions (`mesh.events.ordered`) has passed over; a key with rows is parked.
+Only its first fact may be handled, and the row goes when that is done. So a key is parked no longer when the last of
+its facts has been replayed or discarded, and nobody has to say so.
 """
 
 from dataclasses import dataclass
 
-from mesh.database import Database
+from mesh.postgres.database import Database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS parked (

@@ -13,10 +13,10 @@ from ensemble.mesh.v1 import outbox_service_pb2 as pb
 from ensemble.mesh.v1.outbox_service_pb2_grpc import OutboxServiceServicer
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from mesh.database import Database, Transaction
 from mesh.errors import Kind, Outage, Refusal
-from mesh.lockstep import Session
-from mesh.paging import Page, page_of
+from mesh.postgres.database import Database, Transaction
+from mesh.postgres.lockstep import Session
+from mesh.rpc.paging import Page, page_of
 
 SERVICE = pb.DESCRIPTOR.services_by_name["OutboxService"]
 

@@ -4,7 +4,7 @@ A stream of the group's own sources the facts and puts a partition in front of t
 partition is a durable with one fact in flight, and every replica pulls them all: there is no coordinator, a fact that
 is tried again holds up its partition, and a replica that dies holds up what it had in hand for ACK_WAIT.
 
-The stream lets a fact go only once it is in the inbox, or parked (`mesh.parked`). Order follows from that alone:
+The stream lets a fact go only once it is in the inbox, or parked (`mesh.events.parked`). Order follows from that alone:
 neither a second delivery while the first is being handled, nor another number of partitions, nor facts that are
 published again can break it.
 """
@@ -22,20 +22,20 @@ from nats.aio.msg import Msg
 from nats.js.api import StreamSource, SubjectTransform
 
 from mesh import contract
-from mesh.again import Lane
-from mesh.bus import Bus
 from mesh.cloudevents import event_id
-from mesh.consumer import TRIES_MAX, delay, pulled
-from mesh.database import Database, Transaction
-from mesh.dead_letters import RESOLVED, bury
-from mesh.durable import Durable
 from mesh.errors import Outage
-from mesh.parked import Parked
-from mesh.reaction import Outcome, Reaction, Reactor, Then
-from mesh.resolution import DISCARDED
-from mesh.streams import AGAIN, DEAD_LETTERS, Stream
+from mesh.events.again import Lane
+from mesh.events.bus import Bus
+from mesh.events.consumer import TRIES_MAX, delay, pulled
+from mesh.events.dead_letters import RESOLVED, bury
+from mesh.events.durable import Durable
+from mesh.events.parked import Parked
+from mesh.events.reaction import Outcome, Reaction, Reactor, Then
+from mesh.events.resolution import DISCARDED
+from mesh.events.streams import AGAIN, DEAD_LETTERS, Stream
+from mesh.postgres.database import Database, Transaction
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.ordered")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.ordered")
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 DELAY_MAX = 2.0

@@ -16,18 +16,18 @@ import nats.errors
 import structlog
 from nats.aio.msg import Msg
 
-from mesh import again, durable
-from mesh.again import Lane
 from mesh.background import ended
-from mesh.bus import Bus
-from mesh.database import Database
-from mesh.dead_letters import bury
-from mesh.durable import Durable
 from mesh.errors import Outage
-from mesh.pull import Handle, Pull
-from mesh.reaction import Outcome, Reaction, Reactor, Then
+from mesh.events import again, durable
+from mesh.events.again import Lane
+from mesh.events.bus import Bus
+from mesh.events.dead_letters import bury
+from mesh.events.durable import Durable
+from mesh.events.pull import Handle, Pull
+from mesh.events.reaction import Outcome, Reaction, Reactor, Then
+from mesh.postgres.database import Database
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.consumer")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.consumer")
 
 TRIES_MAX = 10
 """Deliveries of a message before it is sent again, or, if nobody ever answered for it, handled alone."""

@@ -13,12 +13,14 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, StatusCode
 
-from mesh import again, contract, durable, metrics, telemetry
+from mesh import contract
 from mesh.cloudevents import NoEvent, receive
-from mesh.database import Database, Once, Overtaken
 from mesh.errors import Outage, Refusal
+from mesh.events import again, durable
+from mesh.postgres.database import Database, Once, Overtaken
+from mesh.telemetry import metrics, tracing
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.reaction")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.reaction")
 tracer = trace.get_tracer("ensemble.mesh")
 
 F = TypeVar("F", bound=Message)
@@ -103,7 +105,7 @@ class Reactor:
 
     async def _traced(self, message: Msg, then: Then) -> Result:
         headers = dict(message.headers or {})
-        parent = telemetry.extract({key.lower(): value for key, value in headers.items()})
+        parent = tracing.extract({key.lower(): value for key, value in headers.items()})
         otel.attach(parent)
         origin = trace.get_current_span(parent).get_span_context()
         with tracer.start_as_current_span(

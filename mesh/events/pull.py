@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mesh.background import ended
-from mesh.bus import Bus
 from mesh.errors import Outage
+from mesh.events.bus import Bus
 
 Handle = Callable[[Msg], Awaitable[None]]
 

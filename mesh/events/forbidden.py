@@ -9,7 +9,7 @@ import structlog
 
 from mesh.errors import Outage
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.forbidden")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.forbidden")
 
 VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 """In lower case, as nats-py passes on all errors."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 import nats.errors
 from nats.js.errors import NotFoundError
 
-from mesh.bus import Bus
-from mesh.durable import Durable
 from mesh.errors import Outage
-from mesh.metrics import DURABLE, SYSTEM, Gauge, Reading
-from mesh.streams import DEAD_LETTERS
+from mesh.events.bus import Bus
+from mesh.events.durable import Durable
+from mesh.events.streams import DEAD_LETTERS
+from mesh.telemetry.metrics import DURABLE, SYSTEM, Gauge, Reading
 
 LAG = Gauge("ensemble.consumer.lag", "{message}", "Facts that wait in the stream for this durable.")
 IN_FLIGHT = Gauge("ensemble.consumer.in_flight", "{message}", "Facts that were delivered and are not settled yet.")

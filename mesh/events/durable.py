@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from mesh import again, contract
-from mesh.again import Lane
-from mesh.streams import AGAIN
+from mesh import contract
+from mesh.events import again
+from mesh.events.again import Lane
+from mesh.events.streams import AGAIN
 
 ACK_WAIT = 5.0
 """Seconds after which a fact whose handler has crashed is delivered again."""

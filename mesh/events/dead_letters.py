@@ -1,6 +1,6 @@
 """Dead letters: messages that can never be handled, kept with the reason, for somebody to look at.
 
-What becomes of them then is the business of `mesh.resolution`.
+What becomes of them then is the business of `mesh.events.resolution`.
 """
 
 import json
@@ -13,11 +13,11 @@ from datetime import datetime
 import nats.errors
 from nats.aio.msg import Msg
 
-from mesh import again, history
-from mesh.bus import Bus
 from mesh.errors import Outage
-from mesh.history import Recorded
-from mesh.streams import DEAD_LETTERS as STREAM
+from mesh.events import again, history
+from mesh.events.bus import Bus
+from mesh.events.history import Recorded
+from mesh.events.streams import DEAD_LETTERS as STREAM
 
 BURIED, RESOLVED = "dead", "resolved"
 """What the subjects of letters begin with, before and after somebody has dealt with them."""

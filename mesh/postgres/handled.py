@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from mesh import fence
 from mesh.errors import Kind, Refusal
 from mesh.fence import Fence
-from mesh.lockstep import Connection
+from mesh.postgres.lockstep import Connection
 
 Response = TypeVar("Response", bound=Message)
 

@@ -9,7 +9,7 @@ import structlog
 
 from mesh.errors import Outage
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.gathered")
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.postgres.gathered")
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""The database: transactions, what was handled before, and works that share a round trip."""
