@@ -25,6 +25,7 @@ from cli.stack.layout import CUSTOMER, Layout
 from cli.stack.local import Plan, running
 from cli.stack.ports import free_port_base
 from cli.stack.state import State
+from cli.stack.traces import chosen
 from cli.up import PLACE_ORDER, fill_shelves
 from mesh.identity import new_id
 
@@ -61,7 +62,8 @@ def demo(
 async def _demo(data: Path | None) -> None:
     with _home(data) as home:
         console.print("starting six services, the orchestrator, PostgreSQL, NATS and the outside world ...")
-        async with running(Plan(home, Layout(free_port_base())), console.print) as stack:
+        traces = chosen(wanted=True, with_jaeger=False, query=None)
+        async with running(Plan(home, Layout(free_port_base()), traces=traces), console.print) as stack:
             await fill_shelves(stack.state)
             await _perform(stack.state)
             console.print("\nstopping ...")
@@ -136,3 +138,5 @@ def _print_next_steps() -> None:
         f"grpcurl -plaintext {orchestrator} ensemble.orchestrator.v1.OrchestratorService/ListSagas",
         soft_wrap=True,
     )
+    console.print("ensemble order place --token tok_declined")
+    console.print("ensemble trace ORDER")

@@ -15,6 +15,7 @@ from cli.stack.catalogue import deliver
 from cli.stack.layout import DEFAULT_PORT_BASE, INVENTORY, Layout, label
 from cli.stack.local import Plan, running
 from cli.stack.state import State
+from cli.stack.traces import Choice, chosen
 
 PLACE_ORDER = (
     """grpcurl -plaintext -d '{"request_id": "my-first-order", "mode": "MODE_ORCHESTRATED", "purchase": """
@@ -25,7 +26,7 @@ PLACE_ORDER = (
 )
 
 
-def up(
+def up(  # noqa: PLR0913, PLR0917 - an option each
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything is kept.")] = DEFAULT_DATA,
     port_base: Annotated[int, typer.Option(metavar="N", help="Ports are counted from here.")] = DEFAULT_PORT_BASE,
     replicas: Annotated[
@@ -33,9 +34,28 @@ def up(
     ] = None,
     nats: Annotated[int, typer.Option(metavar="1|3", help="NATS servers: one, or a cluster of three.")] = 1,
     restart: Annotated[bool, typer.Option(help="Start a process again when it dies.")] = True,
+    traces: Annotated[bool, typer.Option(help="Trace every order.")] = True,
+    jaeger: Annotated[
+        bool, typer.Option("--jaeger", help="Send the traces to the `jaeger` on the PATH, not to our own collector.")
+    ] = False,
+    traces_query: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where Jaeger's API is, if OTEL_EXPORTER_OTLP_ENDPOINT leads to a Jaeger."),
+    ] = None,
 ) -> None:
-    """Start everything on loopback and keep it running until Ctrl-C."""
-    run(_up(Plan(data, _layout(port_base, replicas or [], nats), restart)))
+    """Start everything on loopback and keep it running until Ctrl-C.
+
+    The traces go to a collector of our own, or to the OTEL_EXPORTER_OTLP_ENDPOINT of the environment if there is one.
+    """
+    choice = _choice(traces, jaeger, traces_query)
+    run(_up(Plan(data, _layout(port_base, replicas or [], nats), restart, choice)))
+
+
+def _choice(traces: bool, jaeger: bool, query: str | None) -> Choice:
+    try:
+        return chosen(wanted=traces, with_jaeger=jaeger, query=query)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _layout(port_base: int, replicas: list[str], nats: int) -> Layout:
@@ -75,3 +95,11 @@ def _print_addresses(state: State) -> None:
     console.print("\nEverything is up; Ctrl-C stops it. In another shell:\n")
     console.print("ensemble order place --mode both --count 20", markup=False)
     console.print(PLACE_ORDER % front_door, markup=False, soft_wrap=True)
+    if state.traces_query:
+        _print_where_traces_are(state.traces_query, in_jaeger=any(each.name == "jaeger" for each in state.processes))
+
+
+def _print_where_traces_are(query: str, *, in_jaeger: bool) -> None:
+    console.print("ensemble trace ORDER", markup=False)
+    if in_jaeger:
+        console.print(f"\nJaeger: {query}", markup=False)

@@ -13,7 +13,18 @@ ORCHESTRATOR, CUSTOMER = "ensemble.orchestrator.v1", "shop.customer.v1"
 ORDERS, INVENTORY = "shop.orders.v1", "shop.inventory.v1"
 PAYMENT, SHIPPING, NOTIFICATION = "shop.payment.v1", "shop.shipping.v1", "shop.notification.v1"
 
-OTHERS = {"sandbox": 10, "sandbox SMTP": 11, "nats": 12, "postgres": 13, "nats monitoring": 14, "nats routes": 15}
+OTHERS = {
+    "sandbox": 10,
+    "sandbox SMTP": 11,
+    "nats": 12,
+    "postgres": 13,
+    "nats monitoring": 14,
+    "nats routes": 15,
+    "OTLP": 16,
+    "traces": 17,
+    "jaeger gRPC": 18,
+    "jaeger health": 19,
+}
 """Who listens besides the services, and how far above the port base."""
 NATS = ("nats", "nats monitoring", "nats routes")
 """The listeners of one NATS server: for clients, for whoever asks how it is, and for the other servers."""

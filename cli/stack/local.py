@@ -1,18 +1,18 @@
 """The whole stack on this machine, running while a context is open."""
 
-import os
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.stack import StackError, lock, nats, ports, postgres, rights, secrets, state, streams
+from cli.stack import StackError, lock, nats, ports, postgres, rights, secrets, state, streams, traces
 from cli.stack.layout import CUSTOMER, ORCHESTRATOR, SERVICES, Layout
 from cli.stack.program import Program
 from cli.stack.state import State
 from cli.stack.supervisor import Supervisor
 from cli.stack.topology import SECRETS, Topology
+from cli.stack.traces import Choice
 from mesh.errors import Outage
 
 
@@ -23,6 +23,7 @@ class Plan:
     data: Path
     layout: Layout = field(default_factory=Layout)
     restart: bool = True
+    traces: Choice = traces.as_inherited
     adjusted: Callable[[Program], Program] = lambda program: program
     """What to start in the place of a service's program: the same with other settings, say."""
 
@@ -49,11 +50,14 @@ class Stack:
             customer=layout.targets[CUSTOMER],
             orchestrator=layout.targets[ORCHESTRATOR],
             services=layout.targets,
-            traces=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+            traces=topology.traces.endpoint,
+            traces_query=topology.traces.query,
         )
 
     async def start(self) -> None:
         """Returns once everything is ready. Raises StackError when something does not become so."""
+        if self.topology.traces.program:
+            await self._supervisor.start([self.topology.traces.program])
         foundations = self.topology.foundations()
         await self._supervisor.start(foundations)
         passwords = {service.name: self.topology.passwords[service.name] for service in SERVICES}
@@ -90,7 +94,7 @@ async def running(plan: Plan, report: Callable[[str], None]) -> AsyncGenerator[S
     data = plan.data.resolve()
     _make(data)
     with lock.held(data):
-        stack = Stack(await prepared(data, plan.layout), plan, report)
+        stack = Stack(await prepared(data, plan), plan, report)
         try:
             await stack.start()
             yield stack
@@ -105,15 +109,18 @@ def _make(data: Path) -> None:
         raise StackError(f"{data} cannot be used: {error.strerror}; choose another --data") from error
 
 
-async def prepared(data: Path, layout: Layout) -> Topology:
+async def prepared(data: Path, plan: Plan) -> Topology:
     """The topology of a stack below `data`, with all that its processes find when they start.
 
-    Raises StackError when a port is in use, the database cannot be made, or the data is of another number of brokers.
+    Raises StackError when a port is in use, the database cannot be made, the data is of another number of brokers, or
+    whom the traces are to go to is not installed.
     """
+    layout = plan.layout
+    chosen = plan.traces(layout)
     passwords = secrets.kept(data / "secrets.json", SECRETS)
     ports.check_free(layout.ports)
     for folder in ("logs", "sandbox"):
         (data / folder).mkdir(exist_ok=True)
     nats.configure(data, layout, passwords)
     await postgres.initialise(data / "postgres", passwords[postgres.SUPERUSER])
-    return Topology(layout, data, passwords)
+    return Topology(layout, data, passwords, chosen)

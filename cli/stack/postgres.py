@@ -26,6 +26,7 @@ def program(home: Path, port: int, password: str) -> Program:
         "port": port,
         "unix_socket_directories": "",  # a socket's path has to be short; a data directory's need not be
         "max_connections": MAX_CONNECTIONS,
+        "log_error_verbosity": "terse",  # the detail of an error quotes the row, and so the customer
     }
     return Program(
         name="postgres",

@@ -1,6 +1,7 @@
 """A process to be kept running, as data."""
 
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,3 +26,17 @@ class Program:
     @property
     def label(self) -> str:
         return label(self.name, self.replica)
+
+
+def python(module: str) -> tuple[str, ...]:
+    """The command that runs a module of ours.
+
+    -P: what happens to lie in the current folder must not be imported in place of ours.
+    """
+    return (sys.executable, "-P", "-m", module)
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment that tells a process of ours its settings."""
+    complete = {**settings, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
+    return {f"ENSEMBLE_{name}": value for name, value in complete.items()}

@@ -38,6 +38,8 @@ class State(BaseModel):
     """gRPC target by proto package."""
     traces: str | None
     """Where traces are sent by OTLP, if anywhere."""
+    traces_query: str | None
+    """The base URL of the query API (Jaeger's api_v3) that knows them, if there is one."""
 
 
 def write(data: Path, state: State) -> None:

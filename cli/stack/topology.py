@@ -1,14 +1,14 @@
 """What `ensemble up` starts, as data: every process with its command and its settings."""
 
 import json
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.stack import nats, postgres
 from cli.stack.layout import SERVICES, Layout, Service
-from cli.stack.program import Program
+from cli.stack.program import Program, environment, python
+from cli.stack.traces import Traces
 
 SECRETS = (postgres.SUPERUSER, *(service.name for service in SERVICES), *nats.SECRETS)
 """What has a password: the roles of the database, the users of NATS and its servers among themselves."""
@@ -22,6 +22,7 @@ class Topology:
     data: Path
     passwords: Mapping[str, str]
     """By the names in `SECRETS`."""
+    traces: Traces = field(default_factory=Traces)
 
     def foundations(self) -> list[Program]:
         """What the services stand on, the database first."""
@@ -55,10 +56,10 @@ class Topology:
         }
         return Program(
             name="sandbox",
-            command=_python("sandbox"),
+            command=python("sandbox"),
             address=address,
             probe=f"http://{address}/health",
-            settings=_environment(settings),
+            settings={**environment(settings), **self.traces.settings},
         )
 
     def _program(self, service: Service, replica: int) -> Program:
@@ -75,18 +76,8 @@ class Topology:
         return Program(
             name=service.name,
             replica=replica,
-            command=_python(service.module),
+            command=python(service.module),
             address=address,
             probe=f"grpc://{address}",
-            settings=_environment(settings),
+            settings={**environment(settings), **self.traces.settings},
         )
-
-
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    complete = {**settings, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
-    return {f"ENSEMBLE_{name}": value for name, value in complete.items()}
-
-
-def _python(module: str) -> tuple[str, ...]:
-    """-P: what happens to lie in the current folder must not be imported in place of ours."""
-    return (sys.executable, "-P", "-m", module)

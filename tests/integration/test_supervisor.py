@@ -20,11 +20,12 @@ from cli.stack.ports import free_port_base
 from cli.stack.program import Program
 from cli.stack.readiness import is_ready
 from cli.stack.supervisor import Supervisor
+from cli.stack.traces import to_collector
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
-PROCESSES = ["postgres", "nats", "sandbox", *(service.name for service in SERVICES)]
+PROCESSES = ["collector", "postgres", "nats", "sandbox", *(service.name for service in SERVICES)]
 READY = b"Everything is up"
 
 
@@ -52,7 +53,7 @@ async def reports() -> list[str]:
 
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory, reports: list[str]) -> AsyncGenerator[Stack]:
-    plan = Plan(tmp_path_factory.mktemp("stack"), Layout(free_port_base()))
+    plan = Plan(tmp_path_factory.mktemp("stack"), Layout(free_port_base()), traces=to_collector)
     async with running(plan, reports.append) as started:
         yield started
 
@@ -81,8 +82,9 @@ async def test_a_killed_process_comes_back_and_the_state_file_stays_true(
 ) -> None:
     data = stack.topology.data
     before = pids(data)
-    programs = [*stack.topology.foundations(), *stack.topology.services()]
-    probe = next(program.probe for program in programs if program.name == name)
+    collector = stack.topology.traces.program
+    programs = [collector, *stack.topology.foundations(), *stack.topology.services()]
+    probe = next(program.probe for program in programs if program and program.name == name)
 
     os.kill(before[name], signal.SIGKILL)
 
@@ -135,6 +137,28 @@ async def test_a_killed_stack_takes_its_processes_along(tmp_path: Path) -> None:
         process.kill()
 
     await until_gone(started.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--jaeger"], 3, b"go install github.com/jaegertracing/jaeger"),
+        (["--jaeger", "--no-traces"], 2, b"without traces"),
+        (["--no-traces", "--traces-query", "http://127.0.0.1:16686"], 2, b"traces query"),
+    ],
+    ids=["absent", "contradiction", "nothing to ask for"],
+)
+async def test_traces_that_cannot_be_had_are_refused_with_advice(
+    tmp_path: Path, options: list[str], code: int, said: bytes
+) -> None:
+    command = (sys.executable, "-m", "cli.main", "up", "--data", str(tmp_path), *options)
+    environment = {**os.environ, "PATH": "", "COLUMNS": "500"}
+
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=environment)
+    output, _ = await process.communicate()
+
+    assert process.returncode == code
+    assert said in output
 
 
 async def test_a_second_stack_in_the_same_directory_is_refused(tmp_path: Path) -> None:

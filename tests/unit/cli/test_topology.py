@@ -61,6 +61,10 @@ def test_a_service_gets_exactly_the_settings_it_knows(name: str, settings: set[s
         ("postgres", 50063),
         ("nats monitoring", 50064),
         ("nats routes", 50065),
+        ("OTLP", 50066),
+        ("traces", 50067),
+        ("jaeger gRPC", 50068),
+        ("jaeger health", 50069),
     ],
 )
 def test_every_port_is_counted_from_the_base(name: str, port: int) -> None:
