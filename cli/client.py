@@ -63,6 +63,8 @@ class Where:
     """Of the one service that the command calls, if it was named."""
     nats: str | None = None
     """URL of NATS, if it was named."""
+    traces: str | None = None
+    """Base URL of the query API for traces, if it was named."""
 
     def target(self, package: str) -> str:
         """The gRPC target of `package`. Raises StackError when the stack does not run."""
@@ -72,6 +74,14 @@ class Where:
     def nats_url(self) -> str:
         """With the operator's user. Raises StackError when the stack does not run."""
         return self.nats or self._running().nats_url
+
+    @property
+    def traces_url(self) -> str:
+        """Base URL of the query API for traces. Raises StackError when the stack does not run, or keeps none."""
+        url = self.traces or self._running().traces_query
+        if url is None:
+            raise StackError("this stack does not say where its traces can be read; name the query API by --traces")
+        return url
 
     def _running(self) -> State:
         here = Path.cwd()

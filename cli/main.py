@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import demo, events, order, place, rebuild, saga, show, stock, tail, up
+from cli import demo, events, order, place, rebuild, saga, show, stock, tail, trace, up
 from cli.running import EXIT_CODES
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(order.app, name="order")
 app.add_typer(saga.app, name="saga")
 events.app.command(epilog=EXIT_CODES)(tail.tail)
 app.add_typer(events.app, name="events")
+app.command(epilog=EXIT_CODES)(trace.trace)
 app.command(epilog=EXIT_CODES)(stock.stock)
 
 if __name__ == "__main__":
