@@ -6,7 +6,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-cache-dir
 PROTOS = $(shell find proto -name '*.proto' | sort)
 SERVICES = $(shell find proto -name '*_service.proto' | sort)
-CODE := mesh services orchestrator sandbox catalogue cli benchmarks tests
+CODE := mesh services orchestrator sandbox collector catalogue cli benchmarks tests
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Nothing is written outside the checkout.
@@ -102,6 +102,10 @@ catalogue-check: .venv/dev
 unit: .venv/dev ## Tests without I/O
 	$(BIN)/pytest -q tests/unit
 
+.PHONY: alerts
+alerts: .venv/dev ## Check the alert rules with promtool, and what alerts and dashboards ask for
+	$(BIN)/pytest -q tests/unit/test_alerts.py tests/unit/test_monitoring.py
+
 .PHONY: simulate
 simulate: .venv/dev ## Replicas, store and network in virtual time, with faults: a short version; or SEEDS=10000; BUG= plants one
 	$(if $(SEEDS)$(BUG),$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000) $(if $(BUG),--bug $(BUG)),$(BIN)/pytest -q tests/simulation)
@@ -120,6 +124,14 @@ permute: .venv/dev ## Choreographed orders whose facts arrive in any order, late
 scenarios: .venv/dev ## Tests against the whole of `ensemble up`: every outcome in both modes, faults, documents
 	$(BIN)/pytest -q tests/scenarios
 
+.PHONY: traces
+traces: .venv/dev ## Draw the expected trees of spans in tests/traces anew, from a run; read the difference before you keep it
+	TRACES=rewrite $(BIN)/pytest -q tests/scenarios/test_trace_shapes.py tests/scenarios/test_trace_losses.py
+
+.PHONY: pictures
+pictures: .venv/runtime ## Draw docs/pictures anew, of orders in a stack of their own
+	$(BIN)/python -m cli.waterfall.pictures docs/pictures
+
 .PHONY: chaos
 chaos: MINUTES ?= 10
 chaos: SEED ?= 1
@@ -127,7 +139,7 @@ chaos: .venv/dev ## Torment the orchestrator, then the choreography, for MINUTES
 	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) $(BIN)/pytest -q -s tests/scenarios/test_orchestrator_faults.py tests/scenarios/test_choreography_faults.py
 
 .PHONY: bench
-bench: .venv/runtime ## Measure both ways: against the raw chain, among 100,000 waiting sagas, when killed; seven minutes
+bench: .venv/runtime ## Measure both ways: against the raw chain, among 100,000 waiting sagas, when killed, traced; ten minutes
 	@$(BIN)/python -m benchmarks
 
 .PHONY: lock

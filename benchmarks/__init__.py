@@ -2,6 +2,6 @@
 
 Read in this order: `chain`, `orchestrated` and `choreographed` (the same order, three ways), `steady` (what one round
 is), `rounds` and `comparison` (how they are compared), `waiting` (among sagas that wait), `failover` (when a replica of
-the orchestrator is killed), `report`. The clients are processes of their own, `worker`. What order per key costs is
-measured by `ordered`, a program of its own.
+the orchestrator is killed), `tracing` (what it costs), `report`. The clients are processes of their own, `worker`. What
+order per key costs is measured by `ordered`, a program of its own.
 """

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import failover, report, waiting
+from benchmarks import failover, report, tracing, waiting
 from benchmarks.report import Parameters, Report
 from benchmarks.rounds import clients, compare, warm_up
 from benchmarks.traced import traced
@@ -27,6 +27,7 @@ class Part(Enum):
     ORDERS = "orders"
     WAITING = "waiting"
     FAILOVER = "failover"
+    TRACING = "tracing"
 
 
 @app.command()
@@ -42,8 +43,8 @@ def main(  # noqa: PLR0913, PLR0917 - an option each
     only: Annotated[Part | None, typer.Option(help="Only this; everything if not given.")] = None,
     data: Annotated[Path, typer.Option(metavar="DIR", help="What was measured is kept in DIR/bench.")] = DEFAULT_DATA,
 ) -> None:
-    """Measure the orchestrator: against the raw chain, which is the same calls made in turn by a plain client; among
-    sagas that wait; and when a replica is killed.
+    """Measure both ways against the raw chain, which is the same calls made in turn by a plain client; the orchestrator
+    among sagas that wait, and when a replica is killed; and what tracing costs.
     """
     parameters = Parameters(
         seconds=seconds,
@@ -60,23 +61,31 @@ def main(  # noqa: PLR0913, PLR0917 - an option each
 async def _measured(asked: Parameters, folder: Path) -> None:
     measured = Report(started_at=datetime.now(UTC), parameters=asked)
     home = folder / f"stack-{measured.started_at:%Y%m%dT%H%M%S}"
-    if asked.only != Part.FAILOVER.value:
+    if _is_asked(asked, Part.ORDERS, Part.WAITING):
         await _measure_one_replica(measured, home)
-    if asked.only in (None, Part.FAILOVER.value):
+    if _is_asked(asked, Part.FAILOVER):
         measured.failover = await failover.measure(home, asked.kills, asked.open, seed=1)
         shutil.rmtree(home)  # not after an error: its logs tell why
+    if _is_asked(asked, Part.TRACING):
+        most = max(asked.concurrencies)  # where the rate is what the machine can do
+        measured.tracing = await tracing.measure(home, most, asked.rounds, asked.seconds)
     path = report.store(measured, folder)
     report.show(measured)
     console.print(f"\nEverything, with every sample: {path}", soft_wrap=True)
+
+
+def _is_asked(asked: Parameters, *parts: Part) -> bool:
+    """Whether one of these is to be measured."""
+    return asked.only is None or Part(asked.only) in parts
 
 
 async def _measure_one_replica(measured: Report, home: Path) -> None:
     asked = measured.parameters
     async with traced(home) as stack, clients(stack) as both:
         await warm_up(both, max(asked.concurrencies), asked.seconds)
-        if asked.only != Part.WAITING.value:
+        if _is_asked(asked, Part.ORDERS):
             measured.orders = await compare(both, asked.concurrencies, asked.rounds, asked.seconds)
-        if asked.only != Part.ORDERS.value:
+        if _is_asked(asked, Part.WAITING):
             measured.waiting = await waiting.measure(stack, both, asked.seconds, asked.waiting)
         measured.traces = await stack.exports()
 

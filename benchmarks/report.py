@@ -15,6 +15,7 @@ from benchmarks.comparison import Comparison, Side, Spread
 from benchmarks.cpu import REST
 from benchmarks.failover import Failover
 from benchmarks.traced import SAMPLED
+from benchmarks.tracing import Cost
 from benchmarks.waiting import Waiting
 from cli.output import console, table
 
@@ -62,6 +63,7 @@ class Report(BaseModel):
     orders: list[Comparison] = []
     waiting: Waiting | None = None
     failover: Failover | None = None
+    tracing: list[Cost] = []
     traces: dict[str, int] = {}
     """What the sink was sent."""
 
@@ -86,6 +88,8 @@ def show(report: Report) -> None:
         _show_waiting(report.waiting)
     if report.failover:
         failover.show(report.failover)
+    if report.tracing:
+        _show_tracing(report.tracing)
 
 
 def _show_ratios(comparisons: list[Comparison]) -> None:
@@ -140,6 +144,23 @@ def _show_waiting(waiting: Waiting) -> None:
         shown.add_row(f"{count:,}", start, memory, f"{side.rate:.1f}", _times(side))
     console.print("\nA replica of the orchestrator among sagas that wait\n")
     console.print(shown)
+
+
+def _show_tracing(costs: list[Cost]) -> None:
+    names = {"off": "none", "sampled": f"{SAMPLED:.0%}", "always": "all"}
+    shown = table("mode", "at a time>", "traced orders", "rate ratio>", "CPU ratio>", "time ratio>")
+    made_of = table("mode", "at a time>", "traced orders", "orders /s>", "p50, p99 ms>", "CPU of an order, ms>")
+    for cost in costs:
+        for way, ratio in (("sampled", cost.sampled_by_off), ("always", cost.always_by_off)):
+            cells = _spread(ratio.rate), _figure(ratio.cpu, 2), _spread(ratio.time)
+            shown.add_row(cost.mode, str(cost.concurrency), names[way], *cells)
+        for way, side in cost.sides.items():
+            cells = f"{side.rate:.1f}", _times(side), _figure(side.all_cpu_ms, 2)
+            made_of.add_row(cost.mode, str(cost.concurrency), names[way], *cells)
+    console.print("\nTraced, by the same untraced: median of the turns (least to most)\n")
+    console.print(shown)
+    console.print("\nWhat they are made of\n")
+    console.print(made_of)
 
 
 def _figure(value: float | None, places: int) -> str:

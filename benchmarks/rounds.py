@@ -48,13 +48,14 @@ class Clients:
 
 
 @asynccontextmanager
-async def clients(traced: Traced) -> AsyncGenerator[Clients]:
-    """All clients, connected, while open."""
+async def clients(traced: Traced, settings: Mapping[str, str] | None = None) -> AsyncGenerator[Clients]:
+    """All clients, connected, while open; `settings`: on top of the caller's environment."""
     state = traced.stack.state
     async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(working("benchmarks.chain", _given(state)))
-        orchestrated = await stack.enter_async_context(working("benchmarks.orchestrated", _given(state)))
-        choreographed = await stack.enter_async_context(working("benchmarks.choreographed", _given(state)))
+        chain, orchestrated, choreographed = [
+            await stack.enter_async_context(working(f"benchmarks.{way}", _given(state), settings))
+            for way in ("chain", "orchestrated", "choreographed")
+        ]
         pids = {label(process.name, process.replica): process.pid for process in state.processes}
         yield Clients(chain, orchestrated, choreographed, {**pids, "trace sink": traced.sink.pid})
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -70,8 +70,8 @@ class Worker:
 
 
 @asynccontextmanager
-async def working(module: str, given: Any) -> AsyncGenerator[Worker]:
-    """The worker that is the program `module`, running while open."""
+async def working(module: str, given: Any, settings: Mapping[str, str] | None = None) -> AsyncGenerator[Worker]:
+    """The worker that is the program `module`, running while open; `settings`: on top of the caller's environment."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", module),
@@ -79,7 +79,7 @@ async def working(module: str, given: Any) -> AsyncGenerator[Worker]:
         stdout=PIPE,
         limit=LONGEST_LINE,
         start_new_session=True,  # a Ctrl-C on the terminal reaches only us
-        env={**os.environ},
+        env={**os.environ, **(settings or {})},
     )
     worker = Worker(module, process)
     try:

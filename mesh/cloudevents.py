@@ -14,8 +14,10 @@ from urllib.parse import quote, unquote
 from google.protobuf.message import DecodeError, Message
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
 
 from mesh import contract
+from mesh.telemetry import tracing
 from mesh.validation import problem_of
 
 tracer = trace.get_tracer("ensemble.mesh")
@@ -43,6 +45,8 @@ class Event:
     headers: dict[str, str]
     payload: bytes
     announced_at: datetime
+    span: trace.Span
+    """Of its creation; to be ended when that is committed."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,28 @@ def announce(fact: Message, source: str, cause: str) -> Event:
         "ce-datacontenttype": "application/protobuf",
         "ce-causationid": _encoded(cause),
     }
-    span = tracer.start_span(f"create {kind.name}", kind=SpanKind.PRODUCER)
+    payload = fact.SerializeToString()
+    span = tracer.start_span(f"create {kind.subject('*')}", kind=SpanKind.PRODUCER)
     if span.is_recording():
-        span.set_attribute("messaging.system", "nats")
-        span.set_attribute("messaging.operation.name", "create")
-        span.set_attribute("messaging.destination.template", kind.subject("*"))
-        span.set_attribute("messaging.message.id", event_id)
+        span.set_attributes(described("create", kind.subject("*"), event_id, key, payload))
+        if kind.refusal:
+            refusal = getattr(fact, kind.refusal)
+            tracing.failed(span, refusal.reason, refusal.message)
     propagate.inject(headers, trace.set_span_in_context(span))
-    span.end()
-    return Event(kind.name, key, kind.stream, kind.subject(key), headers, fact.SerializeToString(), now)
+    return Event(kind.name, key, kind.stream, kind.subject(key), headers, payload, now, span)
+
+
+def described(operation: str, template: str, event_id: str, key: str, payload: bytes) -> dict[str, AttributeValue]:
+    """What a span says of a fact, by OpenTelemetry's conventions for messaging."""
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.template": template,
+        "messaging.message.id": event_id,
+        "messaging.message.conversation_id": key,
+        "messaging.message.body.size": len(payload),
+    }
 
 
 def receive(kind: type[F], subject: str, headers: Mapping[str, str], payload: bytes) -> Received[F]:
@@ -111,7 +128,7 @@ def receive(kind: type[F], subject: str, headers: Mapping[str, str], payload: by
         raise NoEvent(f"payload is not a {expected.name}: {error}") from error
     key = getattr(fact, expected.key)
     if expected.subject(key) != subject:
-        raise NoEvent(f"{expected.key} is {key!r}, which is not the subject's")
+        raise NoEvent(f"{expected.key} is not the subject's")
     if (problem := problem_of(fact, expected.key)) is not None:
         raise NoEvent(f"{expected.key} {problem}")
     return Received(fact, event_id, _time(headers))

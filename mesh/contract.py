@@ -39,6 +39,8 @@ class Fact:
     stream: str
     key: str
     """The field that ties together the facts of one story."""
+    refusal: str | None = None
+    """The field that says why, in a fact that tells of a refusal."""
 
     def subject(self, key: str) -> str:
         """The subject of the fact about `key`; `*` for all of them."""
@@ -83,13 +85,14 @@ def methods(service: ServiceDescriptor) -> list[Method]:
 
 def fact(message: type[Message] | Message) -> Fact:
     """What kind of fact a message is. Raises TypeError for a message that is none."""
-    return _fact(message.DESCRIPTOR)
+    return describe_fact(message.DESCRIPTOR)
 
 
 @cache
-def _fact(descriptor: Descriptor) -> Fact:
+def describe_fact(descriptor: Descriptor) -> Fact:
+    """The kind of fact a descriptor is of. Raises TypeError if it is none."""
     options = descriptor.GetOptions()
     if not options.HasExtension(fact_pb2.fact):
         raise TypeError(f"{descriptor.full_name} is no fact: it has no option (ensemble.mesh.v1.fact)")
     declared = options.Extensions[fact_pb2.fact]
-    return Fact(descriptor.full_name, declared.stream, declared.key)
+    return Fact(descriptor.full_name, declared.stream, declared.key, declared.refusal or None)

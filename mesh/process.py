@@ -25,6 +25,7 @@ def run(name: str, settings_class: type[S], start: Callable[[S, AsyncExitStack],
     `start` enters what the process is made of into the stack, foundations first. A signal unwinds the stack,
     so the doors, entered last, close first, and the database, entered first, closes last.
     """
+    logs.configure()  # until the settings say how
     settings = load(settings_class)
     logs.configure(settings.log_level, settings.log_format)
     main = _main(name, settings, start)

@@ -67,6 +67,8 @@ class Doors:
     service: ServiceDescriptor
     servicer: Any
     reactions: tuple[Reaction[Any], ...] = ()
+    public: bool = False
+    """Whether strangers call."""
 
 
 def run(name: str, settings_class: type[S], build: Callable[[Kit[S]], Awaitable[Doors]]) -> None:
@@ -95,7 +97,9 @@ def run(name: str, settings_class: type[S], build: Callable[[Kit[S]], Awaitable[
         health = Health(rpc=database.answers, events=events)
         outbox = (republish.SERVICE, OutboxServicer(database, settings.outbox_max))
         servicers = [(doors.service, doors.servicer), outbox]
-        await stack.enter_async_context(serving(settings.listen, servicers, health, settings.drain_seconds))
+        await stack.enter_async_context(
+            serving(settings.listen, servicers, health, settings.drain_seconds, public=doors.public)
+        )
 
     process.run(name, settings_class, start)
 

@@ -4,8 +4,11 @@ import os
 import sys
 from typing import Literal, TypeVar
 
+import structlog
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.settings")
 
 PREFIX = "ENSEMBLE_"
 
@@ -33,15 +36,15 @@ def load(cls: type[S]) -> S:
     Ends the process with status 2 and a list of every setting that is missing, malformed or unknown:
     a misspelt setting must never silently mean its default.
     """
-    problems = [f"  {name}: unknown setting" for name in sorted(_unknown(cls))]
+    problems = [f"{name}: unknown setting" for name in sorted(_unknown(cls))]
     try:
         settings = cls()
     except ValidationError as error:
-        problems += [f"  {PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        problems += [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
     else:
         if not problems:
             return settings
-    sys.stderr.write("The settings of this process are wrong:\n" + "\n".join(problems) + "\n")
+    log.critical("settings_wrong", problems=problems)
     sys.exit(2)
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from contextlib import AsyncExitStack
+from functools import partial
 
 from ensemble.orchestrator.v1 import orchestrator_service_pb2 as pb
 from pydantic import SecretStr
@@ -13,6 +14,8 @@ from mesh.postgres.database import Database
 from mesh.rpc.channel import connected
 from mesh.rpc.server import serving
 from mesh.settings import Settings
+from mesh.telemetry.metrics import gauged
+from orchestrator import metrics
 from orchestrator.api import OrchestratorServicer
 from orchestrator.clock import MonotonicClock
 from orchestrator.engine import Engine
@@ -43,6 +46,8 @@ async def start(settings: OrchestratorSettings, stack: AsyncExitStack) -> None:
     database = await stack.enter_async_context(Database.open(url, "orchestrator", SCHEMA))
     peers = await stack.enter_async_context(connected(settings.peers))
     versions = [workflow.fingerprint for workflow in WORKFLOWS]
+    metrics.expect(workflow.name for workflow in WORKFLOWS)
+    await stack.enter_async_context(gauged(metrics.GAUGES, partial(metrics.read_open, database, versions)))
     # A new id for each start: what an earlier process of ours owned is adopted like anybody's.
     replica_id, clock, changes = str(uuid.uuid4()), MonotonicClock(), Changes()
     store = await stack.enter_async_context(PostgresStore(database, replica_id, versions).writing())

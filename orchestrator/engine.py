@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from orchestrator import tracing
+from orchestrator import metrics, tracing
 from orchestrator.branches import Wait
 from orchestrator.caller import Call, Caller, NoAnswer, Refused
 from orchestrator.clock import Clock
@@ -85,11 +85,12 @@ class Engine:
         append = Append(
             run.saga_id, run.epoch, run.position.sequence + 1, entries, position.state, park_s, cancel_heard=heard
         )
-        with self.progress.due():
+        with self.progress.due(), tracing.appending(run.saga.name, append, position.failure):
             stored = await self._store.append(append)
         run.position = position.stored(stored.at)
         run.parked = park_s is not None
         run.heard(stored.at, self._clock.now())
+        metrics.appended(run.saga.name, append, run.elapsed(run.created_at))
         run.cancel(stored.cancel_reason)
         self._on_append(run.saga_id)
 
@@ -126,14 +127,16 @@ class Engine:
         try:
             if run.stopped or not self._lease.holds():
                 return Wait(0.0, parked=True)  # for whoever has a lease
-            run.attempts[action.path] += 1
             call, verb = _prepared(run, action)
+            began = self._clock.now()
             with tracing.step(verb, run.saga.name, call) as span:
                 outcome = await self._call(run, action, call, target)
                 tracing.came(span, outcome)
+                seconds = self._clock.now() - began
+                metrics.attempted(verb, run.saga.name, call.path, outcome, seconds)
+                self._tell(run, call, verb, outcome, seconds)
         finally:
             target.turn_over()
-        self._tell(run, call, verb, outcome)
         return outcome
 
     async def _call(self, run: Run, action: Do | Undo, call: Call, target: Target) -> Outcome | None:
@@ -144,6 +147,7 @@ class Engine:
             return refused(run.position, action, no.reason, no.message)
         except NoAnswer as silence:
             target.was_silent()
+            tracing.silent(silence)
             return self._no_answer(run, action, silence.code, silence.message)
         target.answered()
         return answered(action, answer)
@@ -154,28 +158,27 @@ class Engine:
             return None
         return unanswered(action, code, f"tried for {tried_s:.0f} s, the last time: {message}")
 
-    def _tell(self, run: Run, call: Call, verb: str, outcome: Outcome | None) -> None:
+    def _tell(self, run: Run, call: Call, verb: str, outcome: Outcome | None, seconds: float) -> None:
         log.info(
             "step",
-            saga_id=run.saga_id,
-            workflow=run.saga.name,
-            step=call.path,
-            verb=verb,
-            outcome="NO_ANSWER" if outcome is None else outcome.kind.name,
+            saga__id=run.saga_id,
+            saga__workflow=run.saga.name,
+            saga__step=call.path,
+            saga__verb=verb,
+            saga__outcome="NO_ANSWER" if outcome is None else outcome.kind.name,
             reason="" if outcome is None else outcome.reason,
-            attempt=call.attempt,
-            epoch=run.epoch,
+            saga__attempt=call.attempt,
+            saga__epoch=run.epoch,
+            duration_ms=round(seconds * 1000, 2),
         )
 
 
 def _prepared(run: Run, action: Do | Undo) -> tuple[Call, str]:
-    """The call, and what people name it. Its request id is the same on every attempt, of any replica."""
-    step, attempt = action.step, run.attempts[action.path]
-    name = f"{run.saga_id}/{action.run}/{action.path}"
-    if isinstance(action, Do):
-        key = f"{name}/do"
-        request = step.do_request(run.known, key)
-        return Call(step.does, request, key, run.saga_id, action.path, attempt, run.epoch), "step"
-    key = f"{name}/undo"
-    request = step.undo_request(run.known, key)
-    return Call(step.undoes, request, key, run.saga_id, action.path, attempt, run.epoch), "undo"
+    """The next attempt's call, and what people name it. Its request id is the same on every attempt, of any replica."""
+    step, does = action.step, isinstance(action, Do)
+    key = f"{run.saga_id}/{action.run}/{action.path}/{'do' if does else 'undo'}"
+    method = step.does if does else step.undoes
+    request = step.do_request(run.known, key) if does else step.undo_request(run.known, key)
+    run.attempts[key] += 1
+    call = Call(method, request, key, run.saga_id, action.path, run.attempts[key], run.epoch)
+    return call, "step" if does else "undo"

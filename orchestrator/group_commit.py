@@ -10,6 +10,7 @@ import structlog
 
 from mesh.errors import Outage
 from mesh.postgres.database import Connection, Database
+from orchestrator import metrics
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.group_commit")
 
@@ -39,11 +40,15 @@ class GroupCommit(Generic[Item, Result]):
     """
 
     def __init__(
-        self, database: Database, write: Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Result]]]
+        self,
+        database: Database,
+        write: Callable[[Connection, Sequence[Item]], Awaitable[Sequence[Result]]],
+        what: str,
     ) -> None:
-        """`write` returns a result for each item, in their order."""
+        """`write` returns a result for each item, in their order. `what`: the items, as metrics name them."""
         self._database = database
         self._write = write
+        self._what = what
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._arrived = asyncio.Event()
 
@@ -100,15 +105,18 @@ class GroupCommit(Generic[Item, Result]):
                 late = [each for each in batch if not each[1].done()]
                 self._waiting = self._waiting[len(batch) :] + late
         finally:
-            connection.terminate()  # nobody knows what it was in the middle of
+            with suppress(asyncpg.InterfaceError):  # gone already
+                connection.terminate()  # nobody knows what it was in the middle of
 
     async def _commit(self, connection: Connection, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 results = await self._write(connection, [item for item, _ in batch])
         except (*REJECTIONS, *TOO_SLOW) as error:
             await self._apart(connection, batch, error)
             return
+        metrics.committed(self._what, len(batch), asyncio.get_running_loop().time() - began)
         for (_, result), value in zip(batch, results, strict=True):
             if not result.done():
                 result.set_result(value)

@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 
 from mesh.postgres.database import Connection, Database
-from orchestrator import statements
+from orchestrator import metrics, statements
 from orchestrator.group_commit import GroupCommit
 from orchestrator.rows import append_row, by_saga, columns, entry_rows, new_row, record, started_record, with_log
 from orchestrator.store import (
@@ -38,8 +38,8 @@ class PostgresStore:
         self._database = database
         self.replica_id = replica_id
         self._versions = list(versions)
-        self._starts = GroupCommit(database, self._write_starts)
-        self._appends = GroupCommit(database, self._write_appends)
+        self._starts = GroupCommit(database, self._write_starts, "starts")
+        self._appends = GroupCommit(database, self._write_appends, "appends")
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[Self]:
@@ -49,7 +49,10 @@ class PostgresStore:
 
     async def start(self, new: NewSaga, *, owned: bool = True) -> Record:
         """See SagaStore."""
-        stored = await self._starts.submit((new, owned)) or await self.get(new.saga_id)
+        if (stored := await self._starts.submit((new, owned))) is not None:
+            metrics.started(new.workflow)
+            return stored
+        stored = await self.get(new.saga_id)
         if stored is None or (stored.workflow, stored.input) != (new.workflow, new.input):
             raise Conflict(new.saga_id)
         return stored
@@ -166,7 +169,7 @@ def _readable(rows: Sequence[asyncpg.Record]) -> Record | None:
     try:
         return with_log(rows)
     except ValueError:
-        log.exception("saga_unreadable", saga_id=rows[0]["saga_id"])
+        log.exception("saga_unreadable", saga__id=rows[0]["saga_id"])
         return None
 
 

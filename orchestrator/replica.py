@@ -12,10 +12,12 @@ from typing import Any, Self, TypeVar
 import structlog
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
+from opentelemetry.trace import Span
 
 from mesh.background import ended
 from mesh.errors import Outage
-from orchestrator import tracing
+from mesh.telemetry.tracing import inject
+from orchestrator import metrics, tracing
 from orchestrator.caller import StaleEpoch
 from orchestrator.clock import Clock
 from orchestrator.engine import Engine
@@ -113,15 +115,16 @@ class Replica:
         """
         packed = any_pb2.Any()
         packed.Pack(given, deterministic=True)
-        new = NewSaga(
-            saga_id=saga_id,
-            workflow=saga.name,
-            version=saga.fingerprint,
-            input=packed.SerializeToString(deterministic=True),
-            trace_context=tracing.root(saga_id, saga.name),
-            entries=opening(saga),
-        )
-        return await asyncio.shield(self._task(self._start(new), copy_context()))
+        with tracing.started(saga_id, saga.name) as span:
+            new = NewSaga(
+                saga_id=saga_id,
+                workflow=saga.name,
+                version=saga.fingerprint,
+                input=packed.SerializeToString(deterministic=True),
+                trace_context=inject(),
+                entries=opening(saga),
+            )
+            return await asyncio.shield(self._task(self._start(new, span), copy_context()))
 
     async def cancel(self, saga_id: str, reason: str) -> Record | None:
         """A cancel is asked for; see SagaStore."""
@@ -137,12 +140,15 @@ class Replica:
         self._something_due.set()
         return record
 
-    async def _start(self, new: NewSaga) -> Record:
+    async def _start(self, new: NewSaga, span: Span) -> Record:
         try:
             record = await self._store.start(new, owned=self._takes_more())
         except Outage:
             self._unsure = True
+            span.end()
             raise
+        if record.trace_context == new.trace_context:  # else it was there before, in another trace
+            span.end()
         self._launch(record)
         return record
 
@@ -167,14 +173,15 @@ class Replica:
             run = self._runs[record.saga_id] = Run(self._deployed[record.version], record, self._clock.now())
             await self._engine.run(run)
         except Fenced:
-            log.info("fenced", saga_id=record.saga_id, epoch=record.epoch)
+            metrics.fenced(record.workflow)
+            log.info("fenced", saga__id=record.saga_id, saga__epoch=record.epoch)
             self._unsure = True
         except StaleEpoch as stale:
             # If it is ours all the same, the store was put back to an earlier time: it gets a higher epoch each time.
-            log.warning("stale_epoch", saga_id=record.saga_id, epoch=record.epoch, by=str(stale))
+            log.warning("stale_epoch", saga__id=record.saga_id, saga__epoch=record.epoch, by=str(stale))
             await self._put_down(record)
         except Exception:
-            log.exception("saga_failed", saga_id=record.saga_id, attempts=record.attempts)
+            log.exception("saga_failed", saga__id=record.saga_id, attempts=record.attempts)
             await self._put_down(record)
         finally:
             del self._runs[record.saga_id]

@@ -22,12 +22,13 @@ class Run:
         self.saga = saga
         self.saga_id = record.saga_id
         self.epoch = record.epoch
+        self.created_at = record.created_at
         self.position: Position = fold(saga, record.entries)
         self.adopted_from = record.adopted_from if record.entries[-1].epoch < record.epoch else None
         """Set as long as the log does not tell of it."""
         self.cancel_reason = record.cancel_reason
         self.attempts = Counter[str]()
-        """By path."""
+        """By the key of the call."""
         self.not_before: dict[str, float] = {}
         """When the next attempt is due, by path and by the clock of this process."""
         self.branches = Branches()

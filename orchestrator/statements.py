@@ -149,6 +149,24 @@ A replica is also gone when the connection that kept its lease has closed. A ser
 them all, so for the time of one lease it is no witness.
 """
 
+OPEN = """
+WITH open AS (
+    SELECT state, version, not_before, created_at FROM saga
+    WHERE owner = ANY (ARRAY(SELECT replica_id FROM replica))
+    UNION ALL
+    SELECT state, version, not_before, created_at FROM saga
+    WHERE owner IS NULL AND state IN ('RUNNING', 'UNWINDING', 'STUCK')
+)
+SELECT state,
+       count(open) AS count,
+       coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s,
+       count(*) FILTER (WHERE not_before = 'infinity') AS quarantined,
+       count(*) FILTER (WHERE version <> ALL ($1::text[])) AS blocked
+FROM unnest(ARRAY['RUNNING', 'UNWINDING', 'STUCK']) AS every (state) LEFT JOIN open USING (state)
+GROUP BY state
+"""
+"""Counted where the indexes of those that have an owner, and of those that wait, find them: ended ones are not read."""
+
 OWNED = """
 SELECT saga_id::text FROM saga WHERE owner = $1
 """

@@ -9,6 +9,8 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from opentelemetry import propagate, trace
+from opentelemetry.context import attach, detach
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.http_attributes import (
     HTTP_REQUEST_METHOD,
     HTTP_RESPONSE_STATUS_CODE,
@@ -87,16 +89,23 @@ async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Continue the caller's trace with one span, when there is one to continue."""
     if "traceparent" not in request.headers:
         return await handler(request)
+    token = attach(propagate.extract(request.headers))
+    try:
+        return await _in_a_span(request, handler)
+    finally:
+        detach(token)
+
+
+async def _in_a_span(request: web.Request, handler: Handler) -> web.StreamResponse:
     route = _route(request)
-    with tracer.start_as_current_span(
-        f"{request.method} {route}", context=propagate.extract(request.headers), kind=SpanKind.SERVER
-    ) as span:
+    with tracer.start_as_current_span(f"{request.method} {route}", kind=SpanKind.SERVER) as span:
         response = await handler(request)
         if span.is_recording():
             span.set_attribute(HTTP_REQUEST_METHOD, request.method)
             span.set_attribute(HTTP_ROUTE, route)
             span.set_attribute(HTTP_RESPONSE_STATUS_CODE, response.status)
             if response.status >= web.HTTPInternalServerError.status_code:
+                span.set_attribute(ERROR_TYPE, str(response.status))
                 span.set_status(StatusCode.ERROR)
         return response
 
@@ -108,9 +117,9 @@ async def logged(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     log.info(
         "request",
-        method=request.method,
-        path=request.path,
-        status=response.status,
+        http__request__method=request.method,
+        url__path=request.path,
+        http__response__status_code=response.status,
         duration_ms=round((time.perf_counter() - started) * 1000, 3),
     )
     return response

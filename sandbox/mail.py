@@ -89,7 +89,7 @@ class _Mailbox:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         mail = _mail(envelope)
         self._ledger.add_mail(mail)
-        log.info("mail", message_id=mail.message_id, recipient=mail.recipient, subject=mail.subject)
+        log.info("mail", message_id=mail.message_id, size=len(mail.raw))
         return "250 2.0.0 Accepted"
 
     async def handle_exception(self, error: Exception) -> str:

@@ -22,6 +22,8 @@ class Point:
     attributes: dict[str, str]
     bounds: tuple[float, ...]
     """Of a histogram's buckets."""
+    exemplars: frozenset[str]
+    """The traces that its examples belong to."""
 
 
 class Points(metrics_service_pb2_grpc.MetricsServiceServicer):
@@ -51,4 +53,5 @@ def _points(origin: dict[str, str], metric: Any) -> Generator[Point]:
             value=point.count if kind == "histogram" else getattr(point, point.WhichOneof("value")),
             attributes={a.key: a.value.string_value for a in point.attributes},
             bounds=tuple(point.explicit_bounds) if kind == "histogram" else (),
+            exemplars=frozenset(exemplar.trace_id.hex() for exemplar in getattr(point, "exemplars", ())),
         )

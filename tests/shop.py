@@ -24,6 +24,7 @@ from cli.stack.catalogue import deliver
 from cli.stack.layout import SERVICES, Layout, label
 from cli.stack.local import Plan, Stack, running
 from cli.stack.ports import free_port_base
+from cli.stack.traces import Choice, as_inherited
 from mesh.rpc.channel import Peers, connected
 from tests.eventually import eventually
 from tests.purchases import purchase
@@ -124,9 +125,9 @@ def state_of(order: pb.Order) -> tuple[str, str]:
     )
 
 
-def planned(data: Path) -> Plan:
+def planned(data: Path, traces: Choice = as_inherited) -> Plan:
     """One of everything, below `data`, on free ports."""
-    return Plan(data, Layout(free_port_base()))
+    return Plan(data, Layout(free_port_base()), traces=traces)
 
 
 @asynccontextmanager

@@ -1,15 +1,39 @@
 """An OTLP endpoint that keeps what it is sent."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import os
+import socket
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1 import trace_pb2
 
+from collector import api
+from collector.store import Traces
 from tests.points import Point, Points
+
+WORDS = ("order.id", "shop.mode", "saga.id")
+"""What spans say of the order that they are about: all the first two, and those of a saga the third."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """To a span, of the same trace or another."""
+
+    trace_id: str
+    span_id: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened while a span was open."""
+
+    name: str
+    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -18,12 +42,22 @@ class Span:
 
     service: str
     name: str
+    kind: str
+    """SERVER, CLIENT, PRODUCER, CONSUMER or INTERNAL."""
     trace_id: str
     span_id: str
     parent_id: str
+    """Empty: it begins its trace."""
     attributes: dict[str, Any]
-    links: tuple[str, ...]
-    """Ids of the spans it is linked to."""
+    status: str
+    """UNSET, OK or ERROR."""
+    message: str
+    """Of the status."""
+    events: tuple[Event, ...]
+    links: tuple[Link, ...]
+    start: int
+    end: int
+    """Nanoseconds since 1970."""
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -33,29 +67,62 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         self.spans: list[Span] = []
         self.points: list[Point] = []
         self.endpoint = ""
+        self.query = ""
+        """Where a reader of traces asks for them, as in `ensemble up`."""
+        self.kept = Traces(max_spans=100_000)
+        self.others: list[trace_service_pb2_grpc.TraceServiceStub] = []
+        """Who is told of every span, too."""
 
     async def Export(self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any) -> Any:
-        for resource in request.resource_spans:
-            service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
-            for scope in resource.scope_spans:
-                self.spans += [_span(service, span) for span in scope.spans]
+        self.kept.add(request.resource_spans)
+        self.spans += spans_of(request.resource_spans)
+        for other in self.others:
+            await other.Export(request)
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def of_order(self, order_id: str) -> list[Span]:
         """The spans that bear an order's id."""
         return [span for span in self.spans if span.attributes.get("order.id") == order_id]
 
+    def traces_of(self, order_id: str) -> list[Span]:
+        """Every span of the traces in which an order's id occurs: of one trace, if all is well."""
+        traces = {span.trace_id for span in self.of_order(order_id)}
+        return [span for span in self.spans if span.trace_id in traces]
 
-def _span(service: str, span: Any) -> Span:
+
+def spans_of(parts: Iterable[trace_pb2.ResourceSpans]) -> Generator[Span]:
+    """The spans in what OTLP sends."""
+    for part in parts:
+        service = next(a.value.string_value for a in part.resource.attributes if a.key == "service.name")
+        for scope in part.scope_spans:
+            yield from (_span(service, span) for span in scope.spans)
+
+
+def _span(service: str, span: trace_pb2.Span) -> Span:
     return Span(
         service=service,
         name=span.name,
+        kind=trace_pb2.Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_id=span.parent_span_id.hex(),
-        attributes={a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes},
-        links=tuple(link.span_id.hex() for link in span.links),
+        attributes=_attributes(span.attributes),
+        status=trace_pb2.Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_"),
+        message=span.status.message,
+        events=tuple(Event(event.name, _attributes(event.attributes)) for event in span.events),
+        links=tuple(Link(link.trace_id.hex(), link.span_id.hex()) for link in span.links),
+        start=span.start_time_unix_nano,
+        end=span.end_time_unix_nano,
     )
+
+
+def _attributes(attributes: Any) -> dict[str, Any]:
+    return {attribute.key: _value(attribute.value) for attribute in attributes}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return tuple(_value(each) for each in value.array_value.values) if kind == "array_value" else getattr(value, kind)
 
 
 @asynccontextmanager
@@ -68,7 +135,26 @@ async def collecting() -> AsyncGenerator[Collector]:
     port = server.add_insecure_port("127.0.0.1:0")
     collector.endpoint = f"http://127.0.0.1:{port}"
     await server.start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    collector.query = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        yield collector
+        async with api.served(collector.kept, listener, drain_seconds=1):
+            yield collector
     finally:
         await server.stop(None)
+
+
+@contextmanager
+def reported_to(collector: Collector) -> Generator[None]:
+    """Have processes that are started while open report to it, and without delay."""
+    settings = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+    }
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]

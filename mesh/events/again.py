@@ -21,6 +21,8 @@ class Lane(StrEnum):
 
 TRIES = "Ensemble-Tries"
 """Header: deliveries that a fact had before it was sent again."""
+REPLAYED = "Ensemble-Replayed"
+"""Header: the dead letter that somebody has replayed."""
 
 
 def subject(service: str, first: str, lane: Lane = Lane.AGAIN) -> str:

@@ -6,19 +6,24 @@ At most one fact per key is in flight, so a failed publish never lets a later fa
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from typing import Any
 
 import asyncpg
 import structlog
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from mesh.background import ended
+from mesh.cloudevents import described
 from mesh.errors import Outage
 from mesh.events.bus import Bus
 from mesh.postgres.database import Database
 from mesh.postgres.lockstep import Connection
-from mesh.telemetry import metrics
+from mesh.telemetry import metrics, tracing
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.events.outbox")
+tracer = trace.get_tracer("ensemble.mesh")
 
 POLL = 0.5
 """Seconds after which the outbox is read although nobody woke the relay: another replica may have written."""
@@ -60,7 +65,8 @@ async def _relay(database: Database, bus: Bus) -> None:
                     try:
                         await _send_for_ever(connection, database.announced, bus)
                     finally:
-                        connection.terminate()  # and with it the lock
+                        with suppress(asyncpg.InterfaceError):  # gone already
+                            connection.terminate()  # and with it the lock
             await asyncio.sleep(POLL)  # another replica relays
         except Outage as outage:
             log.warning("relay_waits", error=str(outage))
@@ -115,10 +121,25 @@ async def _send_story(story: list[asyncpg.Record], bus: Bus, sent: list[int]) ->
     for row in story:
         started = time.perf_counter()
         try:
-            await bus.publish(row["stream"], row["subject"], row["payload"], row["headers"])
+            with _traced(row):
+                await bus.publish(row["stream"], row["subject"], row["payload"], row["headers"])
         except Outage as outage:
             metrics.sent([row["subject"]], time.perf_counter() - started, outage)
             return outage
         metrics.sent([row["subject"]], time.perf_counter() - started)
         sent.append(row["id"])
     return None
+
+
+def _traced(row: asyncpg.Record) -> AbstractContextManager[Any]:
+    """A span in the trace of the fact, if that is recorded: from its end on the broker has the fact."""
+    headers: dict[str, str] = row["headers"]
+    if not tracing.is_sampled(headers):
+        return nullcontext()
+    template = f"{row['subject'].rpartition('.')[0]}.*"
+    return tracer.start_as_current_span(
+        f"send {template}",
+        tracing.extract(headers),
+        SpanKind.CLIENT,
+        described("send", template, headers["Nats-Msg-Id"], row["key"], row["payload"]),
+    )

@@ -1,5 +1,6 @@
 """What a service does when it learns of a fact, and what came of it each time it was told."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from google.protobuf.message import Message
 from nats.aio.msg import Msg
 from opentelemetry import context as otel
 from opentelemetry import trace
-from opentelemetry.trace import Link, SpanKind, StatusCode
+from opentelemetry.trace import Link, SpanKind
 
 from mesh import contract
-from mesh.cloudevents import NoEvent, receive
+from mesh.cloudevents import NoEvent, described, receive
 from mesh.errors import Outage, Refusal
 from mesh.events import again, durable
 from mesh.postgres.database import Database, Once, Overtaken
@@ -87,23 +88,6 @@ class Reactor:
 
         The result says what is to be done with the message now.
         """
-        started = time.perf_counter()
-        result = await self._traced(message, then)
-        seconds = time.perf_counter() - started
-        metrics.processed(self.durable.name, self.fact.subject("*"), result.outcome.value, seconds, result.error)
-        log.log(
-            30 if result.error else 20,
-            "fact",
-            durable=self.durable.name,
-            subject=message.subject,
-            deliveries=message.metadata.num_delivered,
-            outcome=result.outcome.value,
-            error=repr(result.error) if result.error else None,
-            duration_ms=round(seconds * 1000, 2),
-        )
-        return result
-
-    async def _traced(self, message: Msg, then: Then) -> Result:
         headers = dict(message.headers or {})
         parent = tracing.extract({key.lower(): value for key, value in headers.items()})
         otel.attach(parent)
@@ -113,12 +97,29 @@ class Reactor:
             kind=SpanKind.CONSUMER,
             links=[Link(origin)] if origin.is_valid else [],
         ) as span:
+            started = time.perf_counter()
             self._describe(span, message, headers)
             result = await self._result(message, headers, then)
-            if result.error:
-                span.record_exception(result.error)
-                span.set_status(StatusCode.ERROR, str(result.error) or repr(result.error))
+            self._told(span, message, result, time.perf_counter() - started)
             return result
+
+    def _told(self, span: trace.Span, message: Msg, result: Result, seconds: float) -> None:
+        """What came of it, in all three signals."""
+        span.set_attribute("ensemble.outcome", result.outcome.value)
+        if result.error:
+            span.record_exception(result.error)
+            tracing.failed(span, type(result.error).__name__, str(result.error) or repr(result.error))
+        metrics.processed(self.durable.name, self.fact.subject("*"), result.outcome.value, seconds, result.error)
+        log.log(
+            logging.WARNING if result.error else logging.INFO,
+            "fact",
+            messaging__consumer__group__name=self.durable.name,
+            messaging__destination__name=message.subject,
+            ensemble__delivery=again.tries(message),
+            ensemble__outcome=result.outcome.value,
+            error=repr(result.error) if result.error else None,
+            duration_ms=round(seconds * 1000, 2),
+        )
 
     async def _result(self, message: Msg, headers: dict[str, str], then: Then) -> Result:
         try:
@@ -145,9 +146,11 @@ class Reactor:
 
     def _describe(self, span: trace.Span, message: Msg, headers: dict[str, str]) -> None:
         if span.is_recording():
-            span.set_attribute("messaging.system", "nats")
-            span.set_attribute("messaging.operation.name", "process")
+            key = message.subject.rpartition(".")[2]
+            event_id = headers.get("ce-id", "")
+            span.set_attributes(described("process", self.fact.subject("*"), event_id, key, message.data))
             span.set_attribute("messaging.destination.name", message.subject)
-            span.set_attribute("messaging.destination.template", self.fact.subject("*"))
             span.set_attribute("messaging.consumer.group.name", self.durable.name)
-            span.set_attribute("messaging.message.id", headers.get("ce-id", ""))
+            span.set_attribute("ensemble.delivery", again.tries(message))
+            if letter := headers.get(again.REPLAYED):
+                span.add_event("replayed", {"ensemble.letter": letter})

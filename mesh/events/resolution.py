@@ -52,6 +52,7 @@ async def replay(bus: Bus, letter: Letter, operator: Operator) -> Letter | None:
     if before is None:
         payload, headers = await _message(bus, letter)
         headers["Nats-Msg-Id"] = f"{Lane.AGAIN}/{letter.id}/{letter.recorded.stored_at.isoformat()}"
+        headers[again.REPLAYED] = str(letter.id)
         headers.pop(again.TRIES, None)
         await bus.publish(AGAIN.name, again.subject(letter.service, letter.subject), payload, headers)
         await _record(bus, letter, operator, REPLAYED)

@@ -6,8 +6,8 @@ facts it leads to are committed together or not at all.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from functools import partial
 from importlib import resources
@@ -95,8 +95,9 @@ class Database:
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection of the pool. Raises Outage if the database does not answer, also while it is held; Overtaken."""
         try:
-            async with self.pool.acquire() as connection:
-                yield connection
+            with _discreet():
+                async with self.pool.acquire() as connection:
+                    yield connection
         except asyncpg.UniqueViolationError as error:
             raise Overtaken(f"database: {error!r}") from error
         except OUTAGES as error:
@@ -118,7 +119,7 @@ class Database:
             yield tx
             if tx.events:
                 await connection.execute(ANNOUNCE, *columns(tx.events))
-        self.wake(tx)
+        self.committed(tx)
 
     async def once(self, request: Message, response: type[Response], work: Work[Response]) -> Response:
         """Answer a request with a `request_id` once; a repeat gets the first answer, refusals included.
@@ -181,13 +182,26 @@ class Database:
             outcome = await work(tx)
             if not await mark(connection, by, key, fingerprint, outcome, columns(tx.events)):
                 raise HandledBefore([key])
-        self.wake(tx)
+        self.committed(tx)
         return outcome
 
-    def wake(self, *transactions: Transaction) -> None:
-        """Have the relay look, if something was announced."""
-        if any(tx.events for tx in transactions):
+    def committed(self, *transactions: Transaction) -> None:
+        """Have the relay look, if something was announced: it is a fact now, and its trace may tell of it."""
+        for do in (do for tx in transactions for do in tx.then):
+            do()
+        for event in (event for tx in transactions for event in tx.events):
+            event.span.end()
             self.announced.set()
+
+
+@contextmanager
+def _discreet() -> Generator[None]:
+    """The detail of an error quotes the row: personal data must not get into logs and traces."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        error.detail = None
+        raise
 
 
 class Overtaken(Outage):

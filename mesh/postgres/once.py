@@ -114,7 +114,7 @@ class Inbox:
             facts = columns([event for tx in transactions for event in tx.events])
             if before := await mark_events(connection, [each.once.key for each in group], facts):
                 raise HandledBefore(before)
-        database.wake(*transactions)
+        database.committed(*transactions)
 
     async def _alone(self, handling: _Handling) -> None:
         work = handling.once.alone(handling.work)

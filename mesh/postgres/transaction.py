@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mesh.cloudevents import Event, announce
 from mesh.errors import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from google.protobuf.message import Message
@@ -26,6 +28,8 @@ class Transaction:
         self._cause = cause
         self.events: list[Event] = []
         """What it announces."""
+        self.then: list[Callable[[], object]] = []
+        """What is to be done once it is committed."""
 
     def announce(self, fact: Message) -> datetime:
         """Put a fact into the outbox, committed with everything else. Returns its time, as everybody will be told it.
@@ -38,6 +42,10 @@ class Transaction:
         event = announce(fact, self._database.source, self._cause)
         self.events.append(event)
         return event.announced_at
+
+    def after_commit(self, do: Callable[[], object]) -> None:
+        """Have this done, in the present trace, once everything is committed, and never if it is not: to count it."""
+        self.then.append(partial(copy_context().run, do))
 
 
 def columns(events: Sequence[Event]) -> tuple[list[Any], ...]:

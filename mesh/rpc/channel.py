@@ -11,10 +11,11 @@ from typing import Any
 import grpc
 from ensemble.mesh.v1 import command_pb2
 from opentelemetry import propagate, trace
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
 from mesh import contract
 from mesh.rpc.server_interceptor import deadline
+from mesh.telemetry import metrics, tracing
 
 tracer = trace.get_tracer("ensemble.mesh")
 
@@ -105,8 +106,9 @@ class UnaryClientInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
         request: Any,
     ) -> Any:
         span, details = _prepare(client_call_details)
+        end = _end_of(span, _text(details.method)[1:])
         call = await continuation(details, request)
-        call.add_done_callback(lambda done: _end(span, done))
+        call.add_done_callback(end)
         return call
 
 
@@ -120,14 +122,16 @@ class StreamClientInterceptor(grpc.aio.UnaryStreamClientInterceptor):
         request: Any,
     ) -> Any:
         span, details = _prepare(client_call_details)
+        end = _end_of(span, _text(details.method)[1:])
         call = await continuation(details, request)
-        call.add_done_callback(lambda done: _end(span, done))
+        call.add_done_callback(end)
         return call
 
 
 def _prepare(details: grpc.aio.ClientCallDetails) -> tuple[trace.Span, grpc.aio.ClientCallDetails]:
     path = _text(details.method)
-    span = tracer.start_span(path[1:], kind=SpanKind.CLIENT)
+    attributes = {"rpc.system.name": "grpc", "rpc.method": path[1:]}
+    span = tracer.start_span(path[1:], kind=SpanKind.CLIENT, attributes=attributes)
     headers: dict[str, str] = {}
     propagate.inject(headers, trace.set_span_in_context(span))
     metadata = grpc.aio.Metadata(*(details.metadata or ()), *headers.items())
@@ -150,21 +154,28 @@ def _text(method: str | bytes) -> str:
     return method.decode() if isinstance(method, bytes) else method
 
 
-def _end(span: trace.Span, call: Any) -> None:
-    if not span.is_recording():
-        return
-    task = asyncio.ensure_future(_record(span, call))  # a call's code can only be awaited, even when it is over
-    _recording.add(task)
-    task.add_done_callback(_recording.discard)
+def _end_of(span: trace.Span, method: str) -> Callable[[Any], None]:
+    """What is to be told of a call that begins now, once it is over."""
+    started = time.perf_counter()
+
+    def end(call: Any) -> None:
+        if not (span.is_recording() or metrics.are_exported()):
+            return
+        seconds = time.perf_counter() - started
+        task = asyncio.ensure_future(_record(span, method, seconds, call))  # its code can only be awaited, even now
+        _recording.add(task)
+        task.add_done_callback(_recording.discard)
+
+    return end
 
 
-async def _record(span: trace.Span, call: Any) -> None:
+async def _record(span: trace.Span, method: str, seconds: float, call: Any) -> None:
     code: grpc.StatusCode = grpc.StatusCode.CANCELLED if call.cancelled() else await call.code()
-    span.set_attribute("rpc.system.name", "grpc")
     span.set_attribute("rpc.response.status_code", code.name)
-    if code is not grpc.StatusCode.OK:
-        span.set_status(StatusCode.ERROR)
+    if code is not grpc.StatusCode.OK and not call.cancelled():  # who cancels has heard enough
+        tracing.failed(span, code.name, await call.details() or "")
     span.end()
+    metrics.called(method, code.name, seconds, trace.set_span_in_context(span))
 
 
 _recording: set[asyncio.Future[None]] = set()

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from mesh.health import Health
 from mesh.rpc.server_interceptor import ServerInterceptor
+from mesh.telemetry import tracing
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.rpc")
 
@@ -33,14 +34,20 @@ OPTIONS: list[tuple[str, Any]] = [
 
 @asynccontextmanager
 async def serving(
-    listen: str, servicers: Iterable[tuple[ServiceDescriptor, Any]], health: Health, drain_seconds: float
+    listen: str,
+    servicers: Iterable[tuple[ServiceDescriptor, Any]],
+    health: Health,
+    drain_seconds: float,
+    *,
+    public: bool = False,
 ) -> AsyncGenerator[int]:
     """Serve while open; yields the port.
 
-    Each servicer comes with its descriptor. Leaving reports NOT_SERVING first, then refuses new calls and gives those
-    in flight `drain_seconds` to finish. Raises OSError if `listen` cannot be bound.
+    Each servicer comes with its descriptor. `public`: the callers are strangers. Leaving reports NOT_SERVING first,
+    then refuses new calls and gives those in flight `drain_seconds` to finish. Raises OSError if `listen` cannot be
+    bound.
     """
-    interceptor = ServerInterceptor()
+    interceptor = ServerInterceptor(tracing.extract_from_stranger if public else tracing.extract)
     server = grpc.aio.server(interceptors=[interceptor], options=OPTIONS)
     names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
     names.append(channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name)

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextvars
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
@@ -18,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from mesh import fence, validation
 from mesh.errors import Outage, Refusal
 from mesh.rpc import status
-from mesh.telemetry import tracing
+from mesh.telemetry import metrics, tracing
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.rpc")
 tracer = trace.get_tracer("ensemble.mesh")
@@ -30,6 +31,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "Handler | None"
 Decode = Callable[[bytes], Message]
+Extract = Callable[[Mapping[str, str]], otel.Context]
 UnaryMethod = Callable[[Any, Context], Awaitable[Any]]
 StreamMethod = Callable[[Any, Context], AsyncIterable[Any]]
 
@@ -45,7 +47,8 @@ class InvalidRequest(Exception):
 class ServerInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each method of ours once; health, reflection and channelz are left as they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, extract: Extract = tracing.extract) -> None:
+        self._extract = extract
         self._wrapped: dict[str, Handler] = {}
         self._streams = Streams()
 
@@ -64,7 +67,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or path.startswith("/grpc."):
             return handler
-        self._wrapped[path] = _wrap(path, handler, self._streams)
+        self._wrapped[path] = _wrap(path, handler, self._streams, self._extract)
         return self._wrapped[path]
 
 
@@ -97,20 +100,20 @@ class Streams:
             task.cancel()
 
 
-def _wrap(path: str, handler: Handler, streams: Streams) -> Handler:
+def _wrap(path: str, handler: Handler, streams: Streams, extract: Extract) -> Handler:
     """The same method, but its request is decoded here, so that bytes that are none get a typed answer too."""
     decode = cast("Decode", handler.request_deserializer)
     encode = handler.response_serializer
     if handler.unary_unary:
-        unary = _unary(path, decode, cast("UnaryMethod", handler.unary_unary))
+        unary = _unary(path, decode, cast("UnaryMethod", handler.unary_unary), extract)
         return grpc.unary_unary_rpc_method_handler(unary, None, encode)
-    stream = _stream(path, decode, cast("StreamMethod", handler.unary_stream), streams)
+    stream = _stream(path, decode, cast("StreamMethod", handler.unary_stream), streams, extract)
     return grpc.unary_stream_rpc_method_handler(stream, None, encode)
 
 
-def _unary(path: str, decode: Decode, method: UnaryMethod) -> Any:
+def _unary(path: str, decode: Decode, method: UnaryMethod, extract: Extract) -> Any:
     async def serve(raw: bytes, context: Context) -> Any:
-        call = _Call(path, context)
+        call = _Call(path, context, extract)
         try:
             response = await method(call.request(raw, decode), context)
         except BaseException as error:
@@ -122,9 +125,9 @@ def _unary(path: str, decode: Decode, method: UnaryMethod) -> Any:
     return serve
 
 
-def _stream(path: str, decode: Decode, method: StreamMethod, streams: Streams) -> Any:
+def _stream(path: str, decode: Decode, method: StreamMethod, streams: Streams, extract: Extract) -> Any:
     async def serve(raw: bytes, context: Context) -> AsyncGenerator[Any]:
-        call = _Call(path, context)
+        call = _Call(path, context, extract)
         try:
             with streams.serving():
                 async for response in method(call.request(raw, decode), context):
@@ -142,7 +145,7 @@ class _Call:
     task's context here never has to be taken out.
     """
 
-    def __init__(self, path: str, context: Context) -> None:
+    def __init__(self, path: str, context: Context, extract: Extract) -> None:
         self._path = path
         self._context = context
         self._domain = path[1:].rpartition("/")[0].rpartition(".")[0]
@@ -150,7 +153,7 @@ class _Call:
         remaining = cast("float | None", context.time_remaining())  # None without a deadline, whatever the stubs say
         deadline.set(None if remaining is None else time.monotonic() + remaining)
         self._headers = {key: str(value) for key, value in context.invocation_metadata() or ()}
-        parent = tracing.extract(self._headers)
+        parent = extract(self._headers)
         self._span = tracer.start_span(path[1:], parent, SpanKind.SERVER)
         otel.attach(trace.set_span_in_context(self._span, parent))
         if (trace_id := tracing.trace_id()) is not None:
@@ -200,13 +203,28 @@ class _Call:
             self._span.set_attribute("rpc.system.name", "grpc")
             self._span.set_attribute("rpc.method", self._path[1:])
             self._span.set_attribute("rpc.response.status_code", code.name)
+            if code is not grpc.StatusCode.OK:
+                self._span.set_attribute("error.type", code.name)
             if code in _FAULTS:
                 self._span.set_status(StatusCode.ERROR, message)
+                if error is not None:
+                    self._span.record_exception(error)
+            if isinstance(error, Refusal):
+                tracing.refused(self._span, error)
+            if (before := self._headers.get("grpc-previous-rpc-attempts", "")).isdecimal():
+                self._span.add_event("repeated by the channel", {"ensemble.attempt": int(before) + 1})
         self._span.end()
-        duration = round((time.perf_counter() - self._started) * 1000, 2)
-        write = log.error if code in _FAULTS else log.info
-        bug = error if code is grpc.StatusCode.INTERNAL else None
-        write("rpc", method=self._path[1:], code=code.name, message=message, duration_ms=duration, exc_info=bug)
+        seconds = time.perf_counter() - self._started
+        metrics.served(self._path[1:], code.name, seconds, failed=code in _FAULTS)
+        log.log(
+            logging.ERROR if code in _FAULTS else logging.INFO,
+            "rpc",
+            rpc__method=self._path[1:],
+            rpc__response__status_code=code.name,
+            message=message,
+            duration_ms=round(seconds * 1000, 2),
+            exc_info=error if code is grpc.StatusCode.INTERNAL else None,
+        )
 
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}

@@ -8,9 +8,8 @@ from typing import Literal
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -19,8 +18,6 @@ from mesh.telemetry.tracing import BaggageAttributes
 
 EXPORT_SECONDS = 3
 """After which a collector that does not answer is given up: it must not hold up the end of a process."""
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Bounds of durations, seconds, as OpenTelemetry's conventions have them; the SDK's own are meant for milliseconds."""
 
 
 @contextmanager
@@ -54,11 +51,6 @@ def _export_spans(resource: Resource) -> TracerProvider:
 
 def _export_metrics(resource: Resource) -> MeterProvider:
     exporter = OTLPMetricExporter(insecure=True, timeout=EXPORT_SECONDS)
-    durations = View(
-        instrument_type=Histogram,
-        instrument_unit="s",
-        aggregation=ExplicitBucketHistogramAggregation(boundaries=BUCKETS),
-    )
-    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource, views=[durations])
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], resource)
     metrics.set_meter_provider(provider)
     return provider

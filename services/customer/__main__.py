@@ -17,7 +17,7 @@ async def build(kit: Kit[ServiceSettings]) -> Doors:
     modes = {Mode.ORCHESTRATED: Orchestrated(peers), Mode.CHOREOGRAPHED: Choreographed(peers)}
     servicer = CustomerServicer(kit.database, modes)
     await kit.stack.enter_async_context(swept(HAND_OVER_SECONDS, servicer.hand_over_waiting))
-    return Doors(SERVICE, servicer, CustomerListener().reactions())
+    return Doors(SERVICE, servicer, CustomerListener().reactions(), public=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,9 @@ class CustomerServicer(customer_service_pb2_grpc.CustomerServiceServicer):
 
             response = await self._database.once(request, pb.PlaceOrderResponse, work)
             if response.order.order_id == order_id:  # a repeat was handed over before, or soon will be
+                tracing.mark(order__id=order_id, shop__mode=mode.value.lower())
                 await self._hand_over(placed)
+        _log_about(response.order.order_id, mode)
         return response
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Context) -> pb.CancelOrderResponse:
@@ -77,7 +79,7 @@ class CustomerServicer(customer_service_pb2_grpc.CustomerServiceServicer):
         async with self._database.connection() as connection:
             waiting = await store.waiting(connection)
         for placed in waiting:
-            with tracing.continued(placed.trace):
+            with tracing.continued(placed.trace, "hand over again"):
                 await self._hand_over(placed)
 
     async def _hand_over(self, placed: Placed) -> None:
@@ -87,13 +89,14 @@ class CustomerServicer(customer_service_pb2_grpc.CustomerServiceServicer):
             async with self._database.connection() as connection:
                 await store.handed_over(connection, placed.order_id)
         except (Outage, Refusal) as error:
-            log.warning("hand_over_waits", order_id=placed.order_id, error=str(error))
+            log.warning("hand_over_waits", order__id=placed.order_id, error=str(error))
 
     async def _cancelled(self, placed: Placed, request_id: str) -> pb.Order | Refusal:
         fulfilment = self._modes[placed.mode]
         try:
-            await fulfilment.hand_over(placed)  # a cancel must not overtake its order
-            await fulfilment.cancel(placed, request_id)
+            with tracing.continued(placed.trace, "cancel"):
+                await fulfilment.hand_over(placed)  # a cancel must not overtake its order
+                await fulfilment.cancel(placed, request_id)
         except Refusal as refusal:
             return refusal
         return await fulfilment.look(placed)
@@ -103,7 +106,13 @@ class CustomerServicer(customer_service_pb2_grpc.CustomerServiceServicer):
             placed = await store.select(connection, order_id)
         if placed is None:
             raise core.unknown_order(order_id)
+        _log_about(order_id, placed.mode)
         return placed
+
+
+def _log_about(order_id: str, mode: Mode) -> None:
+    """Have the lines of the call say which order they are about."""
+    structlog.contextvars.bind_contextvars(order__id=order_id, shop__mode=mode.value.lower())
 
 
 def _accepted(placed: Placed, request: pb.PlaceOrderRequest) -> pb.Order:

@@ -3,7 +3,8 @@ CREATE TABLE IF NOT EXISTS stock (
     name        text NOT NULL,
     currency    text NOT NULL,
     price_minor bigint NOT NULL CHECK (price_minor >= 0),
-    available   bigint NOT NULL CHECK (available >= 0)
+    available   bigint NOT NULL CHECK (available >= 0),
+    delivered   bigint NOT NULL               -- all that was ever added, less what was taken by hand: nothing else may differ
 );
 
 CREATE TABLE IF NOT EXISTS reservation (

@@ -24,10 +24,22 @@ WITH released AS (
 UPDATE stock SET available = available + line.quantity
 FROM released, unnest(released.skus, released.quantities) AS line (sku, quantity) WHERE stock.sku = line.sku
 """
-ADD_ITEM = "INSERT INTO stock (sku, name, currency, price_minor, available) VALUES ($1, $2, $3, $4, $5)"
+ADD_ITEM = "INSERT INTO stock (sku, name, currency, price_minor, available, delivered) VALUES ($1, $2, $3, $4, $5, $5)"
 """Fails where somebody else has just added the item: what they delivered must not be overwritten unseen."""
-SAVE_ITEM = "UPDATE stock SET name = $2, currency = $3, price_minor = $4, available = $5 WHERE sku = $1"
+SAVE_ITEM = """
+UPDATE stock SET name = $2, currency = $3, price_minor = $4, available = $5, delivered = delivered + $5 - available
+WHERE sku = $1
+"""
 ITEM = "SELECT * FROM stock WHERE sku = $1"
+PIECES = """
+SELECT 'available' AS state, coalesce(sum(available), 0)::float8 AS pieces FROM stock
+UNION ALL
+SELECT 'delivered', coalesce(sum(delivered), 0)::float8 FROM stock
+UNION ALL
+SELECT 'reserved', coalesce(sum(quantity), 0)::float8 FROM reservation, unnest(quantities) AS quantity
+WHERE reservation.state = 'RESERVED'
+"""
+"""As of one moment: whatever happens meanwhile, what is available and what is reserved make up what was delivered."""
 PAGE = "SELECT * FROM stock WHERE sku > $1 ORDER BY sku LIMIT $2"
 
 
@@ -63,6 +75,11 @@ async def item(connection: Session, sku: str) -> StockItem | None:
     """One item, as it is now."""
     row = await connection.fetchrow(ITEM, sku)
     return None if row is None else _item(row)
+
+
+async def pieces(connection: Session) -> Mapping[str, float]:
+    """How many pieces are available, how many reserved, and how many were delivered. Reads all reservations."""
+    return {row["state"]: row["pieces"] for row in await connection.fetch(PIECES)}
 
 
 async def page(connection: Session, after: str, size: int) -> list[StockItem]:

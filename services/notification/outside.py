@@ -16,6 +16,7 @@ import structlog
 
 from mesh.errors import Outage
 from mesh.postgres.database import Database
+from mesh.telemetry import tracing
 from services.notification import core, store
 from services.notification.core import Confirmation, Money, State, Verdict
 
@@ -43,6 +44,8 @@ class SmtpMailer:
     """The mailer of `core`: some connections, kept, with one message at a time on each."""
 
     def __init__(self, connections: Sequence[aiosmtplib.SMTP]) -> None:
+        first = connections[0]
+        self._server = {"server.address": first.hostname or "", "server.port": first.port or 25}
         self._idle: asyncio.LifoQueue[aiosmtplib.SMTP] = asyncio.LifoQueue()
         for each in connections:
             self._idle.put_nowait(each)
@@ -67,9 +70,13 @@ class SmtpMailer:
             message = _message(notification_id, order_id, confirmation)
         except ValueError:
             return Verdict(State.REFUSED)  # no mailbox has such a name
+        with tracing.calling("SMTP DATA", self._server):
+            return await self._sent(confirmation.email, message)
+
+    async def _sent(self, email: str, message: bytes) -> Verdict:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._connection() as smtp:
-                return await _transmit(smtp, confirmation.email, message)
+                return await _transmit(smtp, email, message)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Outage(f"mail server: {type(error).__name__}") from None  # the error itself may name the mailbox
 
@@ -110,7 +117,12 @@ async def settle_orphans(database: Database, mailer: core.Mailer) -> None:
         verdict = await core.ask(mailer, orphan)
         async with database.transaction() as connection:
             settled = await core.settle(store.PostgresNotifications(connection), orphan.notification_id, verdict)
-        log.info("orphan_settled", notification_id=settled.notification_id, state=settled.state.value)
+        log.info(
+            "orphan_settled",
+            order__id=settled.order_id,
+            notification_id=settled.notification_id,
+            state=settled.state.value,
+        )
 
 
 def _refused(error: aiosmtplib.SMTPResponseException) -> Verdict:

@@ -15,6 +15,8 @@ WATCH_SECONDS = 1.0
 STATE = "shop.order.state"
 COUNT = Gauge("shop.orders.open", "{order}", "Choreographed orders whose outcome is not decided yet, by state.")
 AGE = Gauge("shop.orders.oldest.age", "s", "How long ago the oldest of them was made; 0 if there is none.")
+PIECES = Gauge("shop.orders.completed.pieces", "{piece}", "Pieces of stock in completed orders.")
+MONEY = Gauge("shop.orders.completed.money", "{minor_unit}", "Totals of completed orders, by currency.")
 
 
 class Settings(ServiceSettings):
@@ -34,6 +36,7 @@ async def build(kit: Kit[Settings]) -> Doors:
 
     await kit.stack.enter_async_context(swept(WATCH_SECONDS, watch))
     await kit.stack.enter_async_context(gauged((COUNT, AGE), partial(read_open, kit.database)))
+    await kit.stack.enter_async_context(gauged((PIECES, MONEY), partial(read_completed, kit.database)))
     servicer = OrderServicer(kit.database, kit.bus, changes, kit.settings.fulfilment_seconds)
     return Doors(SERVICE, servicer, OrderListener(changes).reactions())
 
@@ -44,6 +47,14 @@ async def read_open(database: Database) -> list[Reading]:
         found = await store.open_orders(connection)
     counts = [Reading(COUNT, each.count, {STATE: each.state.value}) for each in found]
     return counts + [Reading(AGE, each.oldest_s, {STATE: each.state.value}) for each in found]
+
+
+async def read_completed(database: Database) -> list[Reading]:
+    """What stock and payments must come to, too."""
+    async with database.connection() as connection:
+        found = await store.completed(connection)
+    money = [Reading(MONEY, each.money, {"shop.currency": each.currency}) for each in found]
+    return [*money, Reading(PIECES, sum(each.pieces for each in found))]
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ class OrderListener:
                 outcome = _outcome(order)
                 book.record(store.entry(outcome, tx.announce(outcome)))
             await book.write()
+            tx.after_commit(book.count)
 
         await once(work)
         self._changes.changed(fact.order_id)

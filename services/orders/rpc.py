@@ -86,6 +86,7 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
             order = await core.complete_order(book, request.order_id, shipped)
             book.record(store.own("OrderCompleted"))
             await book.write()
+            tx.after_commit(book.count)
             return pb.CompleteOrderResponse(order=_order(order))
 
         response = await self._database.once(request, pb.CompleteOrderResponse, work)
@@ -99,6 +100,7 @@ class OrderServicer(orders_service_pb2_grpc.OrderServiceServicer):
             order = await core.cancel_order(book, request.order_id, reason)
             book.record(store.own("OrderCancelled", reason.value))
             await book.write()
+            tx.after_commit(book.count)
             return pb.CancelOrderResponse(order=_order(order))
 
         response = await self._database.once(request, pb.CancelOrderResponse, work)
@@ -167,9 +169,8 @@ async def _cancel_some_overdue(database: Database) -> bool:
     """In one transaction, few enough that it is short. False if none was found that nobody else is at."""
     async with database.announcing("watchdog") as tx:
         overdue = await store.overdue(tx.connection)
-        for order_id, headers in overdue:
-            with tracing.continued(headers):
-                await _ask_for_cancel(tx, order_id, Reason.TIMED_OUT)
+        for order_id in overdue:
+            await _ask_for_cancel(tx, order_id, Reason.TIMED_OUT)
     return bool(overdue)
 
 
@@ -180,7 +181,7 @@ async def report_not_undone(database: Database) -> None:
     for order in stuck:
         log.error(
             "order_not_undone",
-            order_id=order.order_id,
+            order__id=order.order_id,
             reason=order.reason and order.reason.value,
             awaited=sorted(core.awaited(order)),
             learned=sorted(order.learned),
@@ -188,12 +189,13 @@ async def report_not_undone(database: Database) -> None:
 
 
 async def _ask_for_cancel(tx: Transaction, order_id: str, reason: Reason) -> Order:
-    """Begin a cancel and ask the gate."""
+    """Begin a cancel and ask the gate, in the trace of the order, whoever asks."""
     book = PostgresBook(tx.connection)
     order, is_new = await core.request_cancel(book, order_id, reason)
     if is_new:
         fact = orders_facts_pb2.OrderCancelRequested(order_id=order_id, reason=_reason(order))
-        book.record(store.entry(fact, tx.announce(fact)))
+        with tracing.continued(book.trace, f"cancel {reason.value}"):
+            book.record(store.entry(fact, tx.announce(fact)))
         await book.write()
     return order
 

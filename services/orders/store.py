@@ -11,6 +11,7 @@ from shop.orders.v1.order_pb2 import CancelReason
 from mesh.postgres import lockstep
 from mesh.postgres.lockstep import Session
 from mesh.telemetry import tracing
+from mesh.telemetry.metrics import STORY_BUCKETS, timed
 from services.orders.core import Line, Order, Reason, Shipped, State
 
 ORDER = "SELECT * FROM orders WHERE order_id = $1 FOR UPDATE"
@@ -53,7 +54,7 @@ WHERE ($1::text IS NULL OR state = $1) AND ($2::uuid IS NULL OR order_id < $2)
 ORDER BY order_id DESC LIMIT $3
 """
 DUE = """
-SELECT order_id, trace FROM orders WHERE state = 'PENDING' AND due_at < now()
+SELECT order_id FROM orders WHERE state = 'PENDING' AND due_at < now()
 ORDER BY due_at LIMIT 50 FOR UPDATE SKIP LOCKED
 """
 NOT_UNDONE = """
@@ -72,6 +73,12 @@ SELECT 'CANCELLING', count(*), coalesce(extract(epoch FROM now() - min(created_a
 FROM orders WHERE state = 'CANCELLING'
 """
 """Only choreographed orders are ever due, or CANCELLING."""
+COMPLETED = """
+SELECT currency, (sum(total_minor) FILTER (WHERE number = 1))::float8 AS money, sum(quantity)::float8 AS pieces
+FROM orders, unnest(quantities) WITH ORDINALITY AS line (quantity, number)
+WHERE state = 'COMPLETED' GROUP BY currency
+"""
+"""A total is that of all lines, and counted with the first."""
 TELL_AGAIN = f"""
 WITH held AS (
     SELECT order_id FROM orders WHERE choreographed AND order_id = ANY($1) ORDER BY order_id FOR UPDATE
@@ -88,6 +95,7 @@ SELECT count(*) FROM written
 
 PATIENCE = timedelta(minutes=1)
 """How long an undoing may take before it is reported, and between two reports."""
+DURATION = timed("shop.order.duration", "From an order's making until its outcome was decided.", STORY_BUCKETS)
 OWN = "orders"
 """The source of what this service itself adds to a timeline."""
 
@@ -133,6 +141,15 @@ class Open:
     """Seconds since it was made; 0 if there is none."""
 
 
+@dataclass(frozen=True)
+class Completed:
+    """What the completed orders of one currency come to, in its smallest unit, and how many pieces they hold."""
+
+    currency: str
+    money: float
+    pieces: float
+
+
 class PostgresBook:
     """The book of `core`, within one transaction."""
 
@@ -143,11 +160,21 @@ class PostgresBook:
         self._is_new = False
         self._order: Order | None = None
         self._entries: list[Entry] = []
+        self._was_final = False
+        self._began = datetime.now(UTC)
+        self.trace: dict[str, str] = {}
+        """Headers of the trace that the order was made in."""
 
     async def order(self, order_id: str) -> Order | None:
         row = await lockstep.find(self._connection, ORDER, order_id)
         self._is_new = row is None
-        return None if row is None else _order(row)
+        if row is None:
+            return None
+        self.trace = row["trace"]
+        self._began = row["created_at"]
+        order = _order(row)
+        self._was_final = order.is_final
+        return order
 
     def save(self, order: Order) -> None:
         self._order = order
@@ -155,6 +182,18 @@ class PostgresBook:
     def record(self, entry: Entry) -> None:
         """Add to the timeline of the order that is saved."""
         self._entries.append(entry)
+
+    def count(self) -> None:
+        """Tell the metrics of an order that has ended: after the commit."""
+        order = self._order
+        if order is None or self._was_final or not order.is_final:
+            return
+        outcome = {
+            "shop.mode": "choreographed" if order.choreographed else "orchestrated",
+            "shop.order.state": order.state.value,
+            "shop.order.reason": order.reason.value if order.reason else "NONE",
+        }
+        DURATION.record(max((datetime.now(UTC) - self._began).total_seconds(), 0), outcome)
 
     async def write(self) -> None:
         """Store what was saved and recorded, in one statement."""
@@ -185,12 +224,9 @@ async def page(connection: Session, state: State | None, after: str | None, size
     return [_story(row, ()) for row in await connection.fetch(PAGE, state.value if state else None, after, size)]
 
 
-async def overdue(connection: Session) -> list[tuple[str, dict[str, str]]]:
-    """Some pending orders that are past their time, with the headers of their traces.
-
-    Held until the transaction ends; replicas get different ones.
-    """
-    return [(str(row["order_id"]), row["trace"]) for row in await connection.fetch(DUE)]
+async def overdue(connection: Session) -> list[str]:
+    """Some pending orders that are past their time, held until the transaction ends; replicas get different ones."""
+    return [str(row["order_id"]) for row in await connection.fetch(DUE)]
 
 
 async def not_undone(connection: Session) -> list[Order]:
@@ -201,6 +237,11 @@ async def not_undone(connection: Session) -> list[Order]:
 async def open_orders(connection: Session) -> list[Open]:
     """The choreographed orders whose outcome is not decided yet, state by state."""
     return [Open(State(row["state"]), row["count"], row["oldest_s"]) for row in await connection.fetch(OPEN)]
+
+
+async def completed(connection: Session) -> list[Completed]:
+    """What all completed orders come to, by currency. Reads them all."""
+    return [Completed(row["currency"], row["money"], row["pieces"]) for row in await connection.fetch(COMPLETED)]
 
 
 def _detail(fact: Any) -> str:

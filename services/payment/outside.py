@@ -1,41 +1,39 @@
 """The outside: the payment gateway, and those of our questions whose answer nobody waits for any more."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
 import structlog
 
 from mesh.errors import Outage
+from mesh.http import HttpPeer
 from mesh.postgres.database import Database
-from mesh.telemetry import tracing
 from services.payment import core, store
 from services.payment.core import Money, State, Verdict
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("payment.outside")
 
-PATIENCE = aiohttp.ClientTimeout(total=2.5)
-"""For one request: shorter than the deadline of a call, so that the caller still hears of the outage."""
+PAYMENT = "/v1/payments/{payment_id}"
+"""The path of one."""
 
 
 class HttpGateway:
     """The gateway of `core`, over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, peer: HttpPeer) -> None:
+        self._peer = peer
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> "AsyncGenerator[HttpGateway]":
         """The gateway at `url`, with connections kept while open."""
-        async with aiohttp.ClientSession(url, timeout=PATIENCE, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            yield cls(session)
+        async with HttpPeer.open("gateway", url) as peer:
+            yield cls(peer)
 
     async def charge(self, payment_id: str, amount: Money, token: str) -> Verdict:
         body = {"amount_minor": amount.amount_minor, "currency": amount.currency, "token": token}
-        match await self._ask("PUT", _path(payment_id), body):
+        match await self._peer.ask("PUT", PAYMENT, {"payment_id": payment_id}, body):
             case (400, {"error": str()}) | (409, {"error": "key_reused"}):
                 # It can never be charged like this, an amount above the gateway's limit for example.
                 return Verdict(State.DECLINED, decline_code="not_chargeable")
@@ -43,14 +41,7 @@ class HttpGateway:
                 return _verdict(status, answer)
 
     async def cancel(self, payment_id: str) -> Verdict:
-        return _verdict(*await self._ask("POST", f"{_path(payment_id)}/cancel"))
-
-    async def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> tuple[int, Any]:
-        try:
-            async with self._session.request(method, path, json=body, headers=tracing.inject()) as response:
-                return response.status, await response.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Outage(f"gateway: {error!r}") from error
+        return _verdict(*await self._peer.ask("POST", f"{PAYMENT}/cancel", {"payment_id": payment_id}))
 
 
 async def settle_orphans(database: Database, gateway: core.Gateway) -> None:
@@ -63,11 +54,7 @@ async def settle_orphans(database: Database, gateway: core.Gateway) -> None:
         verdict = await core.ask(gateway, orphan)
         async with database.transaction() as connection:
             settled = await core.settle(store.PostgresPayments(connection), orphan.payment_id, verdict)
-        log.info("orphan_settled", payment_id=settled.payment_id, state=settled.state.value)
-
-
-def _path(payment_id: str) -> str:
-    return f"/v1/payments/{quote(payment_id, safe='')}"
+        log.info("orphan_settled", order__id=settled.order_id, payment_id=settled.payment_id, state=settled.state.value)
 
 
 def _verdict(status: int, answer: Any) -> Verdict:

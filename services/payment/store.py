@@ -23,6 +23,11 @@ UPDATE payment SET attempted_at = now() WHERE payment_id = (
 RETURNING *
 """
 
+TAKEN = """
+SELECT currency, state, sum(amount_minor)::float8 AS money FROM payment
+WHERE currency IS NOT NULL AND state <> 'DECLINED' GROUP BY currency, state
+"""
+
 
 class PostgresPayments:
     """The payments of `core`, within one transaction."""
@@ -62,6 +67,11 @@ async def take_orphan(connection: Session) -> Payment | None:
     """A payment that waits for the gateway's word, if nobody has asked for it in a minute."""
     row = await connection.fetchrow(TAKE_ORPHAN)
     return None if row is None else _payment(row)
+
+
+async def taken(connection: Session) -> dict[tuple[str, State], float]:
+    """What all payments of a currency and a state come to, in its smallest unit. Reads them all."""
+    return {(row["currency"], State(row["state"])): row["money"] for row in await connection.fetch(TAKEN)}
 
 
 def _columns(amount: Money | None) -> tuple[str | None, int | None]:

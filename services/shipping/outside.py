@@ -1,42 +1,40 @@
 """The outside: the carrier, and those of our questions whose answer nobody waits for any more."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
 import structlog
 
 from mesh.errors import Outage
+from mesh.http import HttpPeer
 from mesh.postgres.database import Database
-from mesh.telemetry import tracing
 from services.shipping import core, store
 from services.shipping.core import Parcel, State, Verdict
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("shipping.outside")
 
-PATIENCE = aiohttp.ClientTimeout(total=2.5)
-"""For one request: shorter than the deadline of a call, so that the caller still hears of the outage."""
+SHIPMENT = "/v1/shipments/{shipment_id}"
+"""The path of one."""
 
 
 class HttpCarrier:
     """The carrier of `core`, over HTTP."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self, peer: HttpPeer) -> None:
+        self._peer = peer
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> "AsyncGenerator[HttpCarrier]":
         """The carrier at `url`, with connections kept while open."""
-        async with aiohttp.ClientSession(url, timeout=PATIENCE, cookie_jar=aiohttp.DummyCookieJar()) as session:
-            yield cls(session)
+        async with HttpPeer.open("carrier", url) as peer:
+            yield cls(peer)
 
     async def book(self, shipment_id: str, parcel: Parcel) -> Verdict:
         parcels = [{"sku": line.sku, "quantity": line.quantity} for line in parcel.lines]
         body = {"postcode": parcel.postcode, "country": parcel.country, "parcels": parcels}
-        match await self._ask("PUT", _path(shipment_id), body):
+        match await self._peer.ask("PUT", SHIPMENT, {"shipment_id": shipment_id}, body):
             case (400, {"error": str()}) | (409, {"error": "key_reused"}):
                 # It can never be booked like this.
                 return Verdict(State.REFUSED, refusal_code="not_shippable")
@@ -44,14 +42,7 @@ class HttpCarrier:
                 return _verdict(status, answer)
 
     async def cancel(self, shipment_id: str) -> Verdict:
-        return _verdict(*await self._ask("POST", f"{_path(shipment_id)}/cancel"))
-
-    async def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> tuple[int, Any]:
-        try:
-            async with self._session.request(method, path, json=body, headers=tracing.inject()) as response:
-                return response.status, await response.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Outage(f"carrier: {error!r}") from error
+        return _verdict(*await self._peer.ask("POST", f"{SHIPMENT}/cancel", {"shipment_id": shipment_id}))
 
 
 async def settle_orphans(database: Database, carrier: core.Carrier) -> None:
@@ -64,11 +55,9 @@ async def settle_orphans(database: Database, carrier: core.Carrier) -> None:
         verdict = await core.ask(carrier, orphan)
         async with database.transaction() as connection:
             settled = await core.settle(store.PostgresShipments(connection), orphan.shipment_id, verdict)
-        log.info("orphan_settled", shipment_id=settled.shipment_id, state=settled.state.value)
-
-
-def _path(shipment_id: str) -> str:
-    return f"/v1/shipments/{quote(shipment_id, safe='')}"
+        log.info(
+            "orphan_settled", order__id=settled.order_id, shipment_id=settled.shipment_id, state=settled.state.value
+        )
 
 
 def _verdict(status: int, answer: Any) -> Verdict:

@@ -30,8 +30,7 @@ from mesh.events.durable import Durable, of_fact
 from mesh.events.lag import DEAD, IN_FLIGHT, LAG, REDELIVERED
 from mesh.postgres.database import Database
 from mesh.service import ServiceSettings
-from mesh.telemetry.export import BUCKETS
-from mesh.telemetry.metrics import Gauge
+from mesh.telemetry.metrics import BUCKETS, Gauge
 from services.orders import store
 from services.orders.core import State
 from tests.eventually import eventually

@@ -153,7 +153,7 @@ async def test_events_that_are_handled_together_stay_in_their_own_traces(databas
             await tx.connection.execute("INSERT INTO effect VALUES (DEFAULT)")
             tx.announce(OrderCreated(order_id=str(number)))
 
-        with tracing.continued({"traceparent": f"00-{number:032x}-{number:016x}-01"}):
+        with tracing.continued({"traceparent": f"00-{number:032x}-{number:016x}-01"}, "again"):
             await database.once_per_event("a_Created", f"event-{number}", datetime.now(UTC), LEADS_TO)(work)
 
     numbers = range(1, 21)

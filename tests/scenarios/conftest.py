@@ -1,14 +1,15 @@
 """One running shop for all scenarios, and the two modes."""
 
-import os
 from collections.abc import AsyncGenerator
+from functools import partial
 
 import pytest
 from shop.customer.v1.customer_service_pb2 import MODE_CHOREOGRAPHED, MODE_ORCHESTRATED, Mode
 
+from cli.stack.traces import as_inherited
 from tests import shop as shop_
 from tests.shop import Shop
-from tests.spans import Collector, collecting
+from tests.spans import Collector, collecting, reported_to
 
 
 @pytest.fixture(scope="session")
@@ -21,13 +22,10 @@ async def collector() -> AsyncGenerator[Collector]:
 @pytest.fixture(scope="session")
 async def shop(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> AsyncGenerator[Shop]:
     """Everything, running, and traced."""
-    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.endpoint
-    os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "200"
-    try:
-        async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("shop"))) as shop:
+    with reported_to(collector):
+        asked = partial(as_inherited, query=collector.query)
+        async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("shop"), asked)) as shop:
             yield shop
-    finally:
-        del os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"], os.environ["OTEL_BSP_SCHEDULE_DELAY"]
 
 
 @pytest.fixture(params=[MODE_ORCHESTRATED, MODE_CHOREOGRAPHED], ids=["orchestrated", "choreographed"])

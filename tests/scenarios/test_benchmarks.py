@@ -44,6 +44,12 @@ async def test_a_run_compares_all_ways_and_keeps_what_it_saw(tmp_path: Path) -> 
     assert report["waiting"]["count"] == 1000
     assert report["waiting"]["among"]["start_seconds"] > 0
     assert report["waiting"]["among"]["round"]["latencies_ms"]
+    assert [cost["mode"] for cost in report["tracing"]] == ["orchestrated", "choreographed"]
+    for cost in report["tracing"]:
+        (turn,) = cost["turns"]
+        assert all(turn[way]["latencies_ms"] for way in ("off", "sampled", "always"))
+        for ratios in ("sampled_by_off", "always_by_off"):
+            assert cost[ratios]["rate"]["median"] > 0
     failover = report["failover"]
     assert [len(kill["appended_s"]) > 0 for kill in failover["kills"]] == [True]
     assert not any(failover[fault] for fault in ("lost", "unsound", "not_once", "unbalanced"))

@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from cli.stack.layout import DEFAULT_PORT_BASE
+from cli.stack.layout import DEFAULT_PORT_BASE, Layout
 from tests.documents import Example, examples
 from tests.shop import Shop
 
@@ -31,7 +31,7 @@ GRPCURL = shutil.which("grpcurl")
 def here(shop: Shop, command: str) -> str:
     """The command, with the ports of this stack for those of `ensemble up`."""
     base = shop.stack.topology.layout.port_base
-    moved = re.compile(rf"\b({'|'.join(str(DEFAULT_PORT_BASE + offset) for offset in range(1, 15))})\b")
+    moved = re.compile(rf"\b({'|'.join(map(str, Layout().ports.values()))})\b")
     return moved.sub(lambda port: str(int(port[1]) - DEFAULT_PORT_BASE + base), command)
 
 

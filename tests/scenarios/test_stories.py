@@ -22,6 +22,7 @@ from mesh.events.bus import Bus
 from mesh.identity import new_id
 from tests import shop as shop_
 from tests.eventually import eventually
+from tests.quiet import is_quiet
 from tests.shop import Shop, state_of
 
 pytestmark = pytest.mark.system
@@ -219,24 +220,6 @@ async def every_way_to_end(shop: Shop, operator: Bus) -> list[pb.Order]:
     ended = await asyncio.gather(*(shop.outcome(order) for order in (*placed, slow)))
     await eventually(lambda: is_quiet(shop, operator))
     return list(ended)
-
-
-async def is_quiet(shop: Shop, operator: Bus) -> bool:
-    """Whether no fact is on its way: none waits to be sent, and nobody has one to react to, before and after."""
-    before = await progress(operator)
-    for service in PARTICIPANTS:
-        connection = await asyncpg.connect(shop.stack.state.postgres[service])
-        unsent = await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL")
-        await connection.close()
-        if unsent:
-            return False
-    return all(waiting == 0 for _, _, waiting in before) and before == await progress(operator)
-
-
-async def progress(operator: Bus) -> list[tuple[str, int, int]]:
-    """Of each durable: its name, how much it was given, and what it has yet to react to."""
-    found = await operator.client.jetstream().consumers_info("SHOP_EVENTS")
-    return sorted((info.name, info.delivered.consumer_seq, info.num_pending + info.num_ack_pending) for info in found)
 
 
 async def test_timelines_that_are_lost_are_told_again_by_the_stream(

@@ -104,6 +104,15 @@ def test_every_fact_has_its_key_and_is_named_for_what_has_happened(fact: Descrip
     assert fact.file.name.endswith("_facts.proto")
 
 
+@pytest.mark.parametrize("fact", FACTS, ids=name)
+def test_a_fact_that_tells_of_a_refusal_says_which_field_does(fact: Descriptor) -> None:
+    told = [
+        field.name for field in fact.fields if field.message_type is not None and field.message_type.name == "Refusal"
+    ]
+
+    assert told == [name for name in [contract.describe_fact(fact).refusal] if name]
+
+
 def canvas(service: str) -> dict[str, set[str]]:
     text = importlib.import_module(f"services.{service}").__doc__ or ""
     lines = re.findall(r"^([A-Z][\w ]+): (.*(?:\n    .*)*)", text, re.MULTILINE)
@@ -153,7 +162,9 @@ def test_the_kit_names_no_service() -> None:
         assert found == [], path
 
 
-@pytest.mark.parametrize("folder", ["mesh", "services", "orchestrator", "sandbox", "catalogue", "cli", "tests"])
+@pytest.mark.parametrize(
+    "folder", ["mesh", "services", "orchestrator", "sandbox", "collector", "catalogue", "cli", "tests"]
+)
 def test_no_file_is_too_long_to_be_one_idea(folder: str) -> None:
     lengths = {str(path): len(path.read_text().splitlines()) for path in (ROOT / folder).rglob("*.py")}
 

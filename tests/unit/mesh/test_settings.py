@@ -1,4 +1,5 @@
 import pytest
+from structlog.testing import capture_logs
 
 from mesh.settings import Settings, load
 
@@ -16,17 +17,16 @@ def test_settings_come_from_the_environment_by_their_prefix(monkeypatch: pytest.
     assert (settings.listen, settings.limit) == ("127.0.0.1:1", 3)
 
 
-def test_every_wrong_setting_is_listed_and_the_process_ends(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_wrong_setting_is_listed_and_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENSEMBLE_LIMIT", "many")
     monkeypatch.setenv("ENSEMBLE_LISTN", "typo")
 
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit) as end, capture_logs() as logs:
         load(Example)
 
     assert end.value.code == 2
-    complaint = capsys.readouterr().err
-    assert "ENSEMBLE_LISTN: unknown setting" in complaint
-    assert "ENSEMBLE_LISTEN: Field required" in complaint
-    assert "ENSEMBLE_LIMIT: Input should be a valid integer" in complaint
+    (line,) = logs
+    unknown, missing, malformed = line["problems"]
+    assert unknown == "ENSEMBLE_LISTN: unknown setting"
+    assert missing == "ENSEMBLE_LISTEN: Field required"
+    assert malformed.startswith("ENSEMBLE_LIMIT: Input should be a valid integer")

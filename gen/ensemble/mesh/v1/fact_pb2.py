@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65nsemble/mesh/v1/fact.proto\x12\x10\x65nsemble.mesh.v1\x1a google/protobuf/descriptor.proto\"#\n\x04\x46\x61\x63t\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t:G\n\x04\x66\x61\x63t\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x16.ensemble.mesh.v1.Factb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65nsemble/mesh/v1/fact.proto\x12\x10\x65nsemble.mesh.v1\x1a google/protobuf/descriptor.proto\"4\n\x04\x46\x61\x63t\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07refusal\x18\x03 \x01(\t:G\n\x04\x66\x61\x63t\x12\x1f.google.protobuf.MessageOptions\x18\xb5\x87\x03 \x01(\x0b\x32\x16.ensemble.mesh.v1.Factb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ensemble.mesh.v1.fact_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FACT']._serialized_start=83
-  _globals['_FACT']._serialized_end=118
+  _globals['_FACT']._serialized_end=135
 # @@protoc_insertion_point(module_scope)

@@ -28,19 +28,25 @@ class Fact(_message.Message):
 
     STREAM_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     stream: _builtins.str
     """The stream that keeps it."""
     key: _builtins.str
     """The field whose value ties together the facts of one story."""
+    refusal: _builtins.str
+    """The field that says why, in a fact that tells of a refusal: a message with the fields `reason` (a stable word) and
+    `message`. Traces show such a fact as an error.
+    """
     def __init__(
         self,
         *,
         stream: _builtins.str = ...,
         key: _builtins.str = ...,
+        refusal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "refusal", b"refusal", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ from shop.type.v1 import purchase_pb2 as shop_dot_type_dot_v1_dot_purchase__pb2
 from shop.type.v1 import refusal_pb2 as shop_dot_type_dot_v1_dot_refusal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shop/payment/v1/payment_facts.proto\x12\x0fshop.payment.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\x1a\x18shop/type/v1/money.proto\x1a\x1bshop/type/v1/purchase.proto\x1a\x1ashop/type/v1/refusal.proto\"\xab\x01\n\x10PaymentProcessed\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12\"\n\x05total\x18\x03 \x01(\x0b\x32\x13.shop.type.v1.Money\x12(\n\x08purchase\x18\x04 \x01(\x0b\x32\x16.shop.type.v1.Purchase:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"\x82\x01\n\rPaymentFailed\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12&\n\x07refusal\x18\x03 \x01(\x0b\x32\x15.shop.type.v1.Refusal:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"\x81\x01\n\x0fPaymentRefunded\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12#\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x13.shop.type.v1.Money:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shop/payment/v1/payment_facts.proto\x12\x0fshop.payment.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\x1a\x18shop/type/v1/money.proto\x1a\x1bshop/type/v1/purchase.proto\x1a\x1ashop/type/v1/refusal.proto\"\xab\x01\n\x10PaymentProcessed\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12\"\n\x05total\x18\x03 \x01(\x0b\x32\x13.shop.type.v1.Money\x12(\n\x08purchase\x18\x04 \x01(\x0b\x32\x16.shop.type.v1.Purchase:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"\x8b\x01\n\rPaymentFailed\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12&\n\x07refusal\x18\x03 \x01(\x0b\x32\x15.shop.type.v1.Refusal:$\xaa\xbb\x18 \n\x0bSHOP_EVENTS\x12\x08order_id\x1a\x07refusal\"\x81\x01\n\x0fPaymentRefunded\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x12\n\npayment_id\x18\x02 \x01(\t\x12#\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x13.shop.type.v1.Money:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_idb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTFAILED'].fields_by_name['order_id']._loaded_options = None
   _globals['_PAYMENTFAILED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_PAYMENTFAILED']._loaded_options = None
-  _globals['_PAYMENTFAILED']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
+  _globals['_PAYMENTFAILED']._serialized_options = b'\252\273\030 \n\013SHOP_EVENTS\022\010order_id\032\007refusal'
   _globals['_PAYMENTREFUNDED'].fields_by_name['order_id']._loaded_options = None
   _globals['_PAYMENTREFUNDED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_PAYMENTREFUNDED']._loaded_options = None
@@ -51,7 +51,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTPROCESSED']._serialized_start=199
   _globals['_PAYMENTPROCESSED']._serialized_end=370
   _globals['_PAYMENTFAILED']._serialized_start=373
-  _globals['_PAYMENTFAILED']._serialized_end=503
-  _globals['_PAYMENTREFUNDED']._serialized_start=506
-  _globals['_PAYMENTREFUNDED']._serialized_end=635
+  _globals['_PAYMENTFAILED']._serialized_end=512
+  _globals['_PAYMENTREFUNDED']._serialized_start=515
+  _globals['_PAYMENTREFUNDED']._serialized_end=644
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ from shop.type.v1 import purchase_pb2 as shop_dot_type_dot_v1_dot_purchase__pb2
 from shop.type.v1 import refusal_pb2 as shop_dot_type_dot_v1_dot_refusal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%shop/shipping/v1/shipping_facts.proto\x12\x10shop.shipping.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\x1a\x18shop/type/v1/money.proto\x1a\x1bshop/type/v1/purchase.proto\x1a\x1ashop/type/v1/refusal.proto\"\xba\x01\n\x0cOrderShipped\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12\x10\n\x08tracking\x18\x03 \x01(\t\x12\"\n\x05total\x18\x04 \x01(\x0b\x32\x13.shop.type.v1.Money\x12(\n\x08purchase\x18\x05 \x01(\x0b\x32\x16.shop.type.v1.Purchase:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"\x84\x01\n\x0eShippingFailed\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x07refusal\x18\x03 \x01(\x0b\x32\x15.shop.type.v1.Refusal:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"_\n\x11ShipmentCancelled\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"\x8b\x01\n\x15ShipmentCancelRefused\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x07refusal\x18\x03 \x01(\x0b\x32\x15.shop.type.v1.Refusal:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%shop/shipping/v1/shipping_facts.proto\x12\x10shop.shipping.v1\x1a\x1b\x65nsemble/mesh/v1/fact.proto\x1a\x1c\x65nsemble/mesh/v1/rules.proto\x1a\x18shop/type/v1/money.proto\x1a\x1bshop/type/v1/purchase.proto\x1a\x1ashop/type/v1/refusal.proto\"\xba\x01\n\x0cOrderShipped\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12\x10\n\x08tracking\x18\x03 \x01(\t\x12\"\n\x05total\x18\x04 \x01(\x0b\x32\x13.shop.type.v1.Money\x12(\n\x08purchase\x18\x05 \x01(\x0b\x32\x16.shop.type.v1.Purchase:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"\x8d\x01\n\x0eShippingFailed\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x07refusal\x18\x03 \x01(\x0b\x32\x15.shop.type.v1.Refusal:$\xaa\xbb\x18 \n\x0bSHOP_EVENTS\x12\x08order_id\x1a\x07refusal\"_\n\x11ShipmentCancelled\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t:\x1b\xaa\xbb\x18\x17\n\x0bSHOP_EVENTS\x12\x08order_id\"\x94\x01\n\x15ShipmentCancelRefused\x12\x18\n\x08order_id\x18\x01 \x01(\tB\x06\xb2\xbb\x18\x02\x10\x01\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12&\n\x07refusal\x18\x03 \x01(\x0b\x32\x15.shop.type.v1.Refusal:$\xaa\xbb\x18 \n\x0bSHOP_EVENTS\x12\x08order_id\x1a\x07refusalb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHIPPINGFAILED'].fields_by_name['order_id']._loaded_options = None
   _globals['_SHIPPINGFAILED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_SHIPPINGFAILED']._loaded_options = None
-  _globals['_SHIPPINGFAILED']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
+  _globals['_SHIPPINGFAILED']._serialized_options = b'\252\273\030 \n\013SHOP_EVENTS\022\010order_id\032\007refusal'
   _globals['_SHIPMENTCANCELLED'].fields_by_name['order_id']._loaded_options = None
   _globals['_SHIPMENTCANCELLED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_SHIPMENTCANCELLED']._loaded_options = None
@@ -51,13 +51,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHIPMENTCANCELREFUSED'].fields_by_name['order_id']._loaded_options = None
   _globals['_SHIPMENTCANCELREFUSED'].fields_by_name['order_id']._serialized_options = b'\262\273\030\002\020\001'
   _globals['_SHIPMENTCANCELREFUSED']._loaded_options = None
-  _globals['_SHIPMENTCANCELREFUSED']._serialized_options = b'\252\273\030\027\n\013SHOP_EVENTS\022\010order_id'
+  _globals['_SHIPMENTCANCELREFUSED']._serialized_options = b'\252\273\030 \n\013SHOP_EVENTS\022\010order_id\032\007refusal'
   _globals['_ORDERSHIPPED']._serialized_start=202
   _globals['_ORDERSHIPPED']._serialized_end=388
   _globals['_SHIPPINGFAILED']._serialized_start=391
-  _globals['_SHIPPINGFAILED']._serialized_end=523
-  _globals['_SHIPMENTCANCELLED']._serialized_start=525
-  _globals['_SHIPMENTCANCELLED']._serialized_end=620
-  _globals['_SHIPMENTCANCELREFUSED']._serialized_start=623
-  _globals['_SHIPMENTCANCELREFUSED']._serialized_end=762
+  _globals['_SHIPPINGFAILED']._serialized_end=532
+  _globals['_SHIPMENTCANCELLED']._serialized_start=534
+  _globals['_SHIPMENTCANCELLED']._serialized_end=629
+  _globals['_SHIPMENTCANCELREFUSED']._serialized_start=632
+  _globals['_SHIPMENTCANCELREFUSED']._serialized_end=780
 # @@protoc_insertion_point(module_scope)
