@@ -4,6 +4,7 @@ What all spans of one story share (an order's id, a mode) travels as baggage and
 code on the way needs to know these words.
 """
 
+import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -88,6 +89,9 @@ def _spanned(name: str, **options: Any) -> Generator[trace.Span]:
             yield span
         except Refusal as no:
             refused(span, no)
+            raise
+        except asyncio.CancelledError:
+            span.add_event("cancelled")
             raise
         except Exception as error:
             span.record_exception(error)
