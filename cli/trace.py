@@ -83,7 +83,8 @@ async def _traced(where: Where, order_id: str) -> Traced:
     """Raises CommandError where there is no trace of the order, or nobody to ask."""
     spans = await spans_of_order(where.traces_url, order_id)
     if not spans:
-        await _check_exists(where, order_id)
+        if where.traces is None:  # or else it may be an order of another stack
+            await _check_exists(where, order_id)
         raise CommandError(
             f"order {order_id} has no trace: it was not sampled, or had to make room for younger ones, or nobody has "
             "told of it yet; try again in a second, or see `ensemble order show`",

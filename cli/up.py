@@ -73,7 +73,7 @@ async def _up(plan: Plan) -> None:
     console.print(f"starting in {plan.data} ...")
     async with running(plan, console.print) as stack:
         await fill_shelves(stack.state)
-        _print_addresses(stack.state)
+        _print_addresses(stack.state, plan.data)
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         console.print("stopping ...")
@@ -86,20 +86,17 @@ async def fill_shelves(state: State) -> None:
         await deliver(InventoryServiceStub(channel))
 
 
-def _print_addresses(state: State) -> None:
+def _print_addresses(state: State, data: Path) -> None:
     shown = table("process", "pid>", "address")
     for process in state.processes:
         shown.add_row(label(process.name, process.replica), str(process.pid), process.address)
     console.print(shown)
     front_door = next(process.address for process in state.processes if process.name == "customer")
     console.print("\nEverything is up; Ctrl-C stops it. In another shell:\n")
-    console.print("ensemble order place --mode both --count 20", markup=False)
+    with_data = "" if data == DEFAULT_DATA else f" --data {data}"
+    console.print(f"ensemble order place --mode both --count 20{with_data}", markup=False, soft_wrap=True)
     console.print(PLACE_ORDER % front_door, markup=False, soft_wrap=True)
     if state.traces_query:
-        _print_where_traces_are(state.traces_query, in_jaeger=any(each.name == "jaeger" for each in state.processes))
-
-
-def _print_where_traces_are(query: str, *, in_jaeger: bool) -> None:
-    console.print("ensemble trace ORDER", markup=False)
-    if in_jaeger:
-        console.print(f"\nJaeger: {query}", markup=False)
+        console.print(f"ensemble trace ORDER{with_data}", markup=False, soft_wrap=True)
+    if any(process.name == "jaeger" for process in state.processes):
+        console.print(f"\nJaeger: {state.traces_query}", markup=False)

@@ -14,6 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from collector.store import Trace, service_of
 
 DEFAULT_LIMIT = 20
+LIMIT_MAX = 2**31 - 1
+"""Jaeger's, too."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STRINGS = TypeAdapter(dict[str, str])
 
@@ -98,8 +100,8 @@ def _attributes(text: str) -> dict[str, str]:
 
 def _limit(text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise ValueError("at least 1")
+    if not 1 <= number <= LIMIT_MAX:
+        raise ValueError(f"1 to {LIMIT_MAX}")
     return number
 
 

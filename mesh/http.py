@@ -51,4 +51,5 @@ class HttpPeer:
                         tracing.failed(span, str(response.status))
                     return response.status, await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Outage(f"{self._name}: {error!r}") from error
+            # Not its `repr`: that of aiohttp's errors quotes the headers of the request.
+            raise Outage(f"{self._name}: {type(error).__name__}: {error}") from error

@@ -8,6 +8,8 @@ from cli.waterfall.span import Event, Kind, Span
 
 REFUSALS = {"FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "STEP_REFUSED"}
 """Of the codes and outcomes that are answers: somebody says no."""
+STUCK = "UNDO_STUCK"
+"""The outcome of an undo that an operator has to see to."""
 CODES = ("error.type", "rpc.response.status_code", "http.response.status_code")
 """Attributes that say why, the most telling first."""
 DELIVERIES = {
@@ -54,6 +56,8 @@ def marks_of(span: Span) -> Iterator[Mark]:
         yield Mark(Tone.UNDONE)
     elif verb in VERBS and span.kind is Kind.INTERNAL:
         yield Mark(Tone.NOTE, VERBS[verb])
+    if span.attributes.get("saga.outcome") == STUCK:
+        yield Mark(Tone.FAILED, "stuck")
     if span.kind is Kind.CONSUMER:
         yield from _of_delivery(span)
     for event in span.events:
@@ -98,5 +102,6 @@ def _words(event: Event) -> str:
 
 def _why(span: Span) -> str:
     """For example `CARD_DECLINED: the card was declined`; without the order's id, which everything bears."""
-    message = span.message.replace(str(span.attributes.get("order.id", "-")), "…")
+    order_id = str(span.attributes.get("order.id", "-"))
+    message = span.message.replace(f"{order_id}.", "").replace(order_id, "…")
     return ": ".join(filter(None, [reason_of(span), message]))

@@ -15,6 +15,8 @@ LAST, NOT_LAST = ("└ ", "  "), ("├ ", "│ ")
 """How a line hangs on the one that it follows from, and what stands before the lines below it."""
 BAR_MIN = 24
 """Columns, as long as they are no more than a third: the names of things are cut rather than that."""
+NUMBER_MIN = 7
+"""Columns of a number; more where a trace lasts longer."""
 ROOMY = 100
 """Columns from which on there is room for the time on the way, too."""
 GAP = "  "
@@ -30,11 +32,23 @@ class Row:
     """What stands before that which is said of the line further down."""
 
     def what(self, *, is_roomy: bool) -> Text:
-        """With those of its marks for which there is room."""
-        what = Text(self.branch) + Text(self.line.what, style=self.line.tone.value)
-        for mark in self.marks(beside=True, is_roomy=is_roomy):
-            what.append(f"  {mark.text}", style=mark.tone.value)
+        """With those of its marks that stand beside it."""
+        return self._name() + self._beside(is_roomy)
+
+    def cut(self, width: int, *, is_roomy: bool) -> Text:
+        """The same in just so many columns: the name is cut rather than the marks, down to half of them."""
+        name, marks = self._name(), self._beside(is_roomy)
+        name.truncate(max(width - marks.cell_len, width // 2), overflow="ellipsis")
+        what = name + marks
+        what.truncate(width, overflow="ellipsis", pad=True)
         return what
+
+    def _name(self) -> Text:
+        return Text(self.branch) + Text(self.line.what, style=self.line.tone.value)
+
+    def _beside(self, is_roomy: bool) -> Text:
+        marks = self.marks(beside=True, is_roomy=is_roomy)
+        return Text().join(Text(f"  {mark.text}", style=mark.tone.value) for mark in marks)
 
     def marks(self, *, beside: bool, is_roomy: bool) -> list[Mark]:
         """Those that stand beside the line, or those below it."""
@@ -46,6 +60,7 @@ class Frame:
     """How wide everything is, and for how long there is room."""
 
     nanoseconds: int
+    number: int
     who: int
     what: int
     bar: int
@@ -74,10 +89,10 @@ def framed(rows: Sequence[Row], nanoseconds: int, width: int) -> Frame:
     """What fits into `width` columns."""
     is_roomy = width >= ROOMY
     who = max(len(row.line.who) for row in rows)
-    numbers = len(_numbers("", "", "", is_roomy))
-    room = width - numbers - who - 3 * len(GAP)
+    number = max(NUMBER_MIN, len(_milliseconds(nanoseconds)))
+    room = width - len(_numbers("", "", "", number, is_roomy)) - who - 3 * len(GAP)
     what = min(max(row.what(is_roomy=is_roomy).cell_len for row in rows), room - min(BAR_MIN, room // 3))
-    return Frame(nanoseconds, who, what, room - what, is_roomy)
+    return Frame(nanoseconds, number, who, what, room - what, is_roomy)
 
 
 def drawn(rows: Iterable[Row], start: int, frame: Frame, colours: Mapping[str, str]) -> list[Text]:
@@ -93,19 +108,18 @@ def colours_of(services: Iterable[str]) -> dict[str, str]:
 def _heading(frame: Frame) -> Text:
     took = _milliseconds(frame.nanoseconds)
     axis = f"0{f'{took} ms':>{frame.bar - 1}}"
-    numbers = _numbers("at", "way", "took", frame.is_roomy)
+    numbers = _numbers("at", "way", "took", frame.number, frame.is_roomy)
     return Text(GAP.join([numbers, f"{'who':{frame.who}}", f"{'what':{frame.what}}", axis]), style="bold")
 
 
 def _row(row: Row, start: int, frame: Frame, colours: Mapping[str, str]) -> Iterator[Text]:
     line, colour = row.line, colours.get(row.line.who, "")
-    what = row.what(is_roomy=frame.is_roomy)
-    what.truncate(frame.what, overflow="ellipsis", pad=True)
+    what = row.cut(frame.what, is_roomy=frame.is_roomy)
     gap = Text(GAP)
     who = Text(f"{line.who:{frame.who}}", style=colour)
     bar = _bar(line, start, frame, line.tone.value or colour)
     yield gap.join([Text(_durations(line, start, frame)), who, what, bar])
-    before = " " * (len(_numbers("", "", "", frame.is_roomy)) + frame.who + 2 * len(GAP)) + row.below
+    before = " " * (len(_numbers("", "", "", frame.number, frame.is_roomy)) + frame.who + 2 * len(GAP)) + row.below
     width = len(before) - len(row.below) + frame.what + len(GAP) + frame.bar
     for mark in row.marks(beside=False, is_roomy=frame.is_roomy):
         said = Text(before) + Text(mark.text, style=mark.tone.value)
@@ -126,11 +140,12 @@ def _bar(line: Line, start: int, frame: Frame, style: str) -> Text:
 def _durations(line: Line, start: int, frame: Frame) -> str:
     way = max(line.start - line.set_out, 0) + max(line.back - line.end, 0)
     at = _milliseconds(line.set_out - start)
-    return _numbers(at, _milliseconds(way) if way else "", _milliseconds(line.end - line.start), frame.is_roomy)
+    took = _milliseconds(line.end - line.start)
+    return _numbers(at, _milliseconds(way) if way else "", took, frame.number, frame.is_roomy)
 
 
-def _numbers(at: str, way: str, took: str, is_roomy: bool) -> str:
-    return GAP.join(f"{each:>7}" for each in ([at, way, took] if is_roomy else [at, took]))
+def _numbers(at: str, way: str, took: str, width: int, is_roomy: bool) -> str:
+    return GAP.join(f"{each:>{width}}" for each in ([at, way, took] if is_roomy else [at, took]))
 
 
 def _milliseconds(nanoseconds: int) -> str:

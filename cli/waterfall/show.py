@@ -63,7 +63,7 @@ def _told(order: Traced, *, every: bool) -> tuple[list[Line], Counter[str]]:
 
 def _header(summary: Summary) -> Iterator[Text]:
     yield Text(f"order {summary.order_id}  {summary.mode}")
-    after = "yet" if summary.over_at is None else f"after {(summary.over_at - summary.start) / 1e9:.3f} s"
+    after = "yet" if summary.over_after is None else f"after {summary.over_after:.3f} s"
     yield styled(summary.state) + Text(f" {after} {summary.reason}".rstrip(), style="default")
     counts = f"{summary.spans} spans of {len(summary.services)} services in {summary.seconds:.3f} s"
     yield Text(f"trace {', '.join(summary.traces)}  {counts}", style="dim")
@@ -91,9 +91,10 @@ def _beside(left: Sequence[Text], right: Sequence[Text], width: int) -> Iterator
 
 
 def _print_totals(console: Console, summaries: Sequence[Summary]) -> None:
-    shown = table("", "outcome", "duration>", "spans>", "calls>", "messages>", "services>")
+    shown = table("", "outcome", "after>", "spans>", "calls>", "messages>", "services>")
     for each in summaries:
         counts = map(str, (each.spans, each.calls, each.messages, len(each.services)))
-        shown.add_row(each.mode, styled(each.state), f"{each.seconds:.3f} s", *counts)
+        after = "-" if each.over_after is None else f"{each.over_after:.3f} s"
+        shown.add_row(each.mode, styled(each.state), after, *counts)
     console.print()
     console.print(shown)

@@ -25,7 +25,7 @@ class Summary:
     mode: str
     state: str
     reason: str
-    """The first refusal, or who cancelled it; empty where nobody did."""
+    """What the saga failed for, or the first refusal or cancel; empty where the order was completed."""
     traces: tuple[str, ...]
     """Ids; more than one would be a broken trace."""
     services: tuple[str, ...]
@@ -43,7 +43,13 @@ class Summary:
 
     @property
     def seconds(self) -> float:
+        """From the first span's start to the end of the last."""
         return (self.end - self.start) / 1e9
+
+    @property
+    def over_after(self) -> float | None:
+        """Seconds until the order came to its state."""
+        return None if self.over_at is None else (self.over_at - self.start) / 1e9
 
 
 def summary_of(order_id: str, spans: Sequence[Span]) -> Summary:
@@ -74,9 +80,16 @@ def _states(span: Span) -> Iterator[str]:
 
 
 def _reason(spans: Sequence[Span]) -> str:
-    """The first refusal, in the word of who refused rather than in a code; or else why it was cancelled."""
-    refusals = [reason_of(span) for span in spans if is_refusal(span)]
-    words = [refusal for refusal in refusals if refusal not in REFUSALS and not refusal.isdecimal()]
-    cancels = [span.name.partition(" ")[2] for span in spans if span.name.partition(" ")[0] == "cancel"]
-    why = [cancel for cancel in cancels if cancel.isupper()] or (cancels[:1] and ["on request"])
-    return next(filter(None, [*words, *refusals, *why]), "")
+    """What the saga failed for; or else what was said first, in the word of who said it rather than in a code."""
+    failures = [str(span.attributes["saga.failure"]) for span in spans if "saga.failure" in span.attributes]
+    said = [_said(span) for span in sorted(spans, key=lambda span: span.end)]
+    words = [word for word in said if word not in REFUSALS and not word.isdecimal()]
+    return next(filter(None, [*failures, *words, *said]), "")
+
+
+def _said(span: Span) -> str:
+    """Why somebody refuses, or cancels."""
+    verb, _, why = span.name.partition(" ")
+    if verb == "cancel":
+        return why if why.isupper() else ""
+    return reason_of(span) if is_refusal(span) else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -58,7 +59,7 @@ class Gathered(Generic[T]):
         else:
             self._enough.set()
         if self._working is None or self._working.done():
-            self._working = loop.create_task(self._work())
+            self._working = loop.create_task(self._work(), context=Context())  # not in the trace of who came first
         await waiting.done
 
     async def _work(self) -> None:

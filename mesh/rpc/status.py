@@ -15,6 +15,8 @@ DETAILS = "grpc-status-details-bin"
 """The trailer that carries the status, as every gRPC implementation has it."""
 RETRY_DELAY = duration_pb2.Duration(nanos=200_000_000)
 """What a client is told to wait before it asks again."""
+TOLD_MAX = 20
+"""Violations that an answer names: clients take 8 KiB of trailers, and refuse the whole answer where there is more."""
 _ANSWERS = {kind.value: kind for kind in Kind if kind is not Kind.ABORTED}
 """Codes that answer the request. ABORTED does not: it is about who sent it."""
 
@@ -26,14 +28,16 @@ def of_refusal(refusal: Refusal, domain: str) -> status_pb2.Status:
 
 
 def of_violations(found: Sequence[Violation], domain: str) -> status_pb2.Status:
-    """The status of a request that breaks its contract: names each field and what is wrong with it."""
+    """The status of a request that breaks its contract: names the first fields and what is wrong with them."""
+    told, untold = found[:TOLD_MAX], found[TOLD_MAX:]
     bad = error_details_pb2.BadRequest(
         field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=each.field, description=each.description)
-            for each in found
+            error_details_pb2.BadRequest.FieldViolation(field=each.field, description=each.description) for each in told
         ]
     )
-    message = "; ".join(f"{each.field} {each.description}" for each in found)
+    message = "; ".join(f"{each.field} {each.description}" for each in told)
+    if untold:
+        message += f"; and {len(untold)} more"
     return _status(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", message, domain, {}, bad)
 
 

@@ -1,6 +1,7 @@
 """Where spans and metrics go: by OTLP to the endpoint that OpenTelemetry's own variables name, if they name one."""
 
 import os
+import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
@@ -29,7 +30,7 @@ def configured(name: str) -> Generator[None]:
     with ExitStack() as stack:
         resource = Resource.create({"service.name": name, "service.namespace": "ensemble"})
         if exports("TRACES"):
-            stack.callback(_export_spans(resource).shutdown)
+            stack.enter_context(_exported_spans(resource))
         if exports("METRICS"):
             stack.callback(_export_metrics(resource).shutdown, EXPORT_SECONDS * 1000)
         yield
@@ -41,12 +42,21 @@ def exports(signal: Literal["TRACES", "METRICS"]) -> bool:
     return any(os.environ.get(name) for name in endpoints) and os.environ.get(f"OTEL_{signal}_EXPORTER") != "none"
 
 
-def _export_spans(resource: Resource) -> TracerProvider:
+@contextmanager
+def _exported_spans(resource: Resource) -> Generator[None]:
+    exporter = OTLPSpanExporter(insecure=True, timeout=EXPORT_SECONDS)
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BaggageAttributes())
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(insecure=True, timeout=EXPORT_SECONDS)))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    return provider
+    # The processor would give each batch that it still holds so long.
+    giving_up = threading.Timer(EXPORT_SECONDS, lambda: exporter.shutdown(0))
+    try:
+        yield
+    finally:
+        giving_up.start()
+        provider.shutdown()
+        giving_up.cancel()
 
 
 def _export_metrics(resource: Resource) -> MeterProvider:

@@ -48,8 +48,11 @@ def extract(headers: Mapping[str, str]) -> Context:
 
 
 def extract_from_stranger(headers: Mapping[str, str]) -> Context:
-    """Their trace, but not their baggage: a stranger's words are not written on our spans (W3C Baggage, 4.1)."""
-    return TraceContextTextMapPropagator().extract(headers)
+    """Their trace, but not their baggage: a stranger's words are not written on our spans (W3C Baggage, 4.1).
+
+    Nor the `tracestate` of their vendors, which may be long: whomever we call would be sent it, and might refuse.
+    """
+    return TraceContextTextMapPropagator().extract({"traceparent": headers.get("traceparent", "")})
 
 
 def is_sampled(headers: Mapping[str, str]) -> bool:

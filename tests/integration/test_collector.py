@@ -1,6 +1,8 @@
 """The collector and the real Jaeger: what the SDK sends is there, and both are asked, and answer, alike."""
 
 import asyncio
+import time
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -18,6 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from cli.stack.traces import to_collector, to_jaeger
+from cli.waterfall.query import spans_of_order
 from tests.eventually import eventually
 from tests.traces_kept import BOTH, EVER, JAEGER, Keeper, keeping
 from tests.unit.collector.spans import sent, span
@@ -98,6 +101,16 @@ async def test_what_the_sdk_sends_is_found_by_its_trace_id_and_by_tag(keeper: Ke
     assert await keeper.tagged("order.id", "by-tag") == {trace_id}
     assert await keeper.tagged("order.id", "another") == set()
     assert await keeper.services() == {"orders"}
+
+
+async def test_an_order_is_found_whose_first_spans_died_with_the_front_door(keeper: Keeper) -> None:
+    a_minute_ago = int((time.time() - 60) * 1000)
+    order_id = str(uuid.UUID(int=a_minute_ago << 80 | 7 << 76 | 2 << 62))
+    trace_id = await traced(order_id, keeper)
+
+    found = await spans_of_order(keeper.traces.query or "", order_id)
+
+    assert [span.trace_id for span in found] == [trace_id, trace_id]
 
 
 @pytest.mark.parametrize("other", [JAEGER])

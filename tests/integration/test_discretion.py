@@ -1,11 +1,16 @@
-"""What PostgreSQL refuses is told without what was in it."""
+"""What went wrong with somebody else is told without what they were told."""
 
 import traceback
 
 import asyncpg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from mesh.errors import Outage
+from mesh.http import HttpPeer
 from mesh.postgres.database import Database, Overtaken
+from mesh.telemetry import tracing
 from tests.foundations import Foundations
 
 pytestmark = pytest.mark.integration
@@ -28,3 +33,16 @@ async def test_an_error_does_not_quote_the_row(
     told = "".join(traceback.format_exception(caught.value))
     assert "constraint" in told
     assert "DETAIL" not in told
+
+
+async def test_an_outage_does_not_quote_the_headers_of_the_request() -> None:
+    async def confused(_request: web.Request) -> web.Response:
+        return web.Response(text="no JSON")
+
+    app = web.Application()
+    app.router.add_get("/", confused)
+    async with TestServer(app) as server, HttpPeer.open("peer", str(server.make_url("/"))) as peer:
+        with tracing.story(order__id="told-in-a-header"), pytest.raises(Outage, match="ContentTypeError") as caught:
+            await peer.ask("GET", "/", {})
+
+    assert "told-in-a-header" not in "".join(traceback.format_exception(caught.value))

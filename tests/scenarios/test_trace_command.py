@@ -151,6 +151,19 @@ async def test_an_order_that_was_not_sampled_is_told_from_one_that_is_not_there(
     assert "has no trace: it was not sampled" in ended.err
 
 
+async def test_of_a_client_s_trace_with_several_orders_only_the_one_is_shown(shop: Shop, mode: Mode) -> None:
+    shared = ("traceparent", f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01")
+    requests = [pb.PlaceOrderRequest(request_id=uuid.uuid4().hex, mode=mode, purchase=purchase()) for _ in range(2)]
+    one, other = [(await shop.customers.PlaceOrder(each, metadata=(shared,))).order for each in requests]
+
+    async def is_told() -> bool:
+        return all([(await trace(shop, each.order_id)).code == 0 for each in (one, other)])
+
+    await eventually(is_told)
+
+    assert other.order_id not in (await trace(shop, one.order_id, "--json")).out
+
+
 async def test_who_does_not_answer_is_named_with_what_to_do(shop: Shop) -> None:
     nobody = f"http://{HOST}:{free_port_base()}"
 

@@ -21,7 +21,7 @@ from cli.waterfall.tree import grown
 RECORDINGS = Path(__file__).parent / "traces"
 NAMES = sorted(path.stem for path in RECORDINGS.glob("*.json"))
 MILLISECOND = 1_000_000
-NO_SERVICE = "refused NO_SERVICE_AREA: the carrier refused shipment ….create_shipment: no_service_area"
+NO_SERVICE = "refused NO_SERVICE_AREA: the carrier refused shipment create_shipment: no_service_area"
 
 
 def recorded(name: str) -> list[Span]:
@@ -193,6 +193,20 @@ def test_the_summary_says_what_came_of_the_order(name: str, state: str, reason: 
     assert (summary.state, summary.reason, summary.mode) == (state, reason, name.partition(".")[2])
 
 
+def test_the_reason_is_what_came_first_not_a_refusal_that_followed_from_it() -> None:
+    asked = span("c", name="cancel CUSTOMER_REQUEST")
+    refusal = Event(0, "refused", {"ensemble.refusal": "PAYMENT_REFUNDED"})
+    refused = span("r", "c", 1, name="create PaymentFailed.*", kind=Kind.PRODUCER, failed=True, events=(refusal,))
+
+    assert summary_of("o", [asked, refused]).reason == "CUSTOMER_REQUEST"
+
+
+def test_the_reason_of_a_saga_that_nobody_answered_is_what_it_failed_for() -> None:
+    end = span("e", name="end place_order UNWOUND", attributes={"saga.failure": "DEADLINE_EXCEEDED"})
+
+    assert summary_of("o", [end]).reason == "DEADLINE_EXCEEDED"
+
+
 def test_a_fact_that_begins_the_trace_is_told_once() -> None:
     fact = span("f", name="create shop.orders.v1.OrderCreated.*", kind=Kind.PRODUCER)
     reaction = span("r", "f", name="process shop.orders.v1.OrderCreated.*", kind=Kind.CONSUMER, failed=True)
@@ -226,6 +240,25 @@ def test_a_narrow_terminal_loses_no_mark(name: str) -> None:
         assert wide.count(mark) == narrow.count(mark)
 
 
+def test_a_name_is_cut_rather_than_what_is_said_of_it() -> None:
+    name = f"step s/{'long' * 20}"
+    spans = [span("a"), span("b", "a", 1, name=name), span("c", "a", 2, name=name)]
+
+    assert "…  attempt 2" in printed(Traced(summary_of("o", spans), spans), width=110)[-1]
+
+
+def test_a_saga_that_is_stuck_is_said_to_be() -> None:
+    undo = span("u", name="undo s/pay", failed=True, attributes={"saga.outcome": "UNDO_STUCK"})
+
+    assert told([undo]) == ["orders: undo pay  stuck  failed"]
+
+
+def test_bars_are_whole_where_a_trace_lasts_for_minutes() -> None:
+    spans = [span("a", end=3_600_000 * MILLISECOND), span("b", "a", 3_599_900)]
+
+    assert [line[-1] for line in printed(Traced(summary_of("o", spans), spans), width=120)[-2:]] == ["━", "━"]
+
+
 def test_bars_are_in_proportion_to_time() -> None:
     spans = [span("a"), span("b", "a", start=50, end=100 * MILLISECOND)]
 
@@ -241,8 +274,8 @@ def test_two_orders_are_on_one_scale_and_added_up(width: int) -> None:
 
     longest = f"{max(each.summary.end - each.summary.start for each in (one, other)) / MILLISECOND:,.1f} ms"
     assert sum(line.count(longest) for line in lines) == 2
-    assert lines[-2].split() == ["orchestrated", "CANCELLED", "0.076", "s", "38", "11", "0", "7"]
-    assert lines[-1].split() == ["choreographed", "CANCELLED", "0.121", "s", "33", "4", "7", "6"]
+    assert lines[-2].split() == ["orchestrated", "CANCELLED", "0.073", "s", "38", "11", "0", "7"]
+    assert lines[-1].split() == ["choreographed", "CANCELLED", "0.119", "s", "33", "4", "7", "6"]
 
 
 def test_every_trace_of_an_order_is_drawn() -> None:

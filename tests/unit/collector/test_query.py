@@ -62,6 +62,7 @@ def test_a_query_finds_traces_that_have_one_span_with_all_of_it(
     [
         ({"num_traces": "0"}, "malformed parameter query.num_traces"),
         ({"num_traces": "many"}, "malformed parameter query.num_traces"),
+        ({"num_traces": "1" + "0" * 30}, "malformed parameter query.num_traces"),
         ({"start_time_min": "yesterday"}, "malformed parameter query.start_time_min"),
         ({"start_time_max": "2026-01-01T00:00:00"}, "has no time zone"),
         ({"attributes": "order.id=o1"}, "not a JSON object of strings"),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -106,3 +107,16 @@ async def test_a_failure_reaches_who_asked() -> None:
 
     with pytest.raises(ValueError, match="bad"):
         await Gathered(doer.do, doer.do_alone).do("bad", key=1)
+
+
+async def test_what_is_done_together_is_not_in_the_trace_of_who_came_first() -> None:
+    trace, traces = ContextVar("trace", default="none"), list[str]()
+
+    async def together(_things: Sequence[str]) -> None:
+        traces.append(trace.get())
+
+    gathered = Gathered(together, Doer().do_alone)
+    trace.set("of the first")
+    await asyncio.gather(*(gathered.do(thing, key=thing) for thing in ("first", "second")))
+
+    assert traces == ["none"]

@@ -1,5 +1,6 @@
 import pytest
 from opentelemetry import baggage, trace
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -86,3 +87,11 @@ def test_a_trace_is_recorded_if_its_flag_is_set_whatever_the_other_flag_says(fla
 
 def test_where_there_is_no_trace_nothing_is_recorded() -> None:
     assert not tracing.is_sampled({})
+
+
+def test_of_a_stranger_only_the_trace_goes_on() -> None:
+    token = attach(tracing.extract_from_stranger({**ELSEWHERE, "tracestate": "vendor=" + "x" * 250}))
+    try:
+        assert tracing.inject() == {"traceparent": ELSEWHERE["traceparent"]}
+    finally:
+        detach(token)
