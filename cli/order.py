@@ -15,7 +15,10 @@ from cli.follow import FINAL, Order, Unseen, follow
 from cli.output import console, items_of, money, print_json, print_json_line, since, styled, table, when, word
 from cli.running import EXIT_CODES, run
 from cli.stack.layout import CUSTOMER, ORDERS
+from cli.states import state_of, state_option
 from mesh.identity import new_id
+
+STATE = "ORDER_STATE_"
 
 app = typer.Typer(no_args_is_help=True, epilog=EXIT_CODES, help="Place orders and follow them.")
 
@@ -31,12 +34,14 @@ def get(order_id: OrderId, data: Data = DEFAULT_DATA, address: Address = None, a
 @app.command("list", epilog=EXIT_CODES)
 def list_orders(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at the most.")] = 20,
+    state: Annotated[str | None, state_option(OrderState.DESCRIPTOR, STATE)] = None,
     data: Data = DEFAULT_DATA,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """List orders, newest first. --address is that of the order service."""
-    run(_list(Where(data, address), limit, as_json))
+    wanted = ListOrdersRequest(page_size=limit, state=state_of(OrderState.DESCRIPTOR, STATE, state))
+    run(_list(Where(data, address), wanted, as_json))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -61,9 +66,9 @@ async def _get(where: Where, order_id: str, as_json: bool) -> None:
         print_timeline(order, order.timeline)
 
 
-async def _list(where: Where, limit: int, as_json: bool) -> None:
+async def _list(where: Where, wanted: ListOrdersRequest, as_json: bool) -> None:
     async with connected(where, ORDERS) as channel:
-        orders = (await OrderServiceStub(channel).ListOrders(ListOrdersRequest(page_size=limit))).orders
+        orders = (await OrderServiceStub(channel).ListOrders(wanted)).orders
     if as_json:
         for order in orders:
             print_json_line(order)
@@ -132,7 +137,7 @@ def outcome(order: Order) -> str:
 
 
 def state_word(state: int) -> str:
-    return word(OrderState.DESCRIPTOR, state, "ORDER_STATE_")
+    return word(OrderState.DESCRIPTOR, state, STATE)
 
 
 def reason_word(reason: int) -> str:

@@ -18,11 +18,14 @@ from cli.client import DEFAULT_DATA, Address, Data, Json, Where, connected
 from cli.output import console, print_json, print_json_line, since, styled, table, when, word
 from cli.running import EXIT_CODES, run
 from cli.stack.layout import ORCHESTRATOR
+from cli.states import state_of, state_option
 from mesh.identity import new_id
 
 # A saga's input is an Any: to print it, its type has to be known.
 for module in pkgutil.iter_modules(workflows.__path__):
     importlib.import_module(f"{workflows.__name__}.{module.name}")
+
+STATE = "SAGA_STATE_"
 
 app = typer.Typer(no_args_is_help=True, epilog=EXIT_CODES, help="Look at the sagas of orchestrated orders.")
 
@@ -30,12 +33,14 @@ app = typer.Typer(no_args_is_help=True, epilog=EXIT_CODES, help="Look at the sag
 @app.command("list", epilog=EXIT_CODES)
 def list_sagas(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at the most.")] = 20,
+    state: Annotated[str | None, state_option(SagaState.DESCRIPTOR, STATE)] = None,
     data: Data = DEFAULT_DATA,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """List sagas, newest first."""
-    run(_list(Where(data, address), limit, as_json))
+    wanted = ListSagasRequest(page_size=limit, state=state_of(SagaState.DESCRIPTOR, STATE, state))
+    run(_list(Where(data, address), wanted, as_json))
 
 
 @app.command(epilog=EXIT_CODES)
@@ -60,9 +65,9 @@ def resume(
     run(_resume(Where(data, address), saga_id, as_json))
 
 
-async def _list(where: Where, limit: int, as_json: bool) -> None:
+async def _list(where: Where, wanted: ListSagasRequest, as_json: bool) -> None:
     async with connected(where, ORCHESTRATOR) as channel:
-        sagas = (await OrchestratorServiceStub(channel).ListSagas(ListSagasRequest(page_size=limit))).sagas
+        sagas = (await OrchestratorServiceStub(channel).ListSagas(wanted)).sagas
     if as_json:
         for saga in sagas:
             print_json_line(saga)
@@ -110,4 +115,4 @@ def _log(saga: Saga) -> object:
 
 
 def _state(saga: Saga) -> str:
-    return word(SagaState.DESCRIPTOR, saga.state, "SAGA_STATE_")
+    return word(SagaState.DESCRIPTOR, saga.state, STATE)

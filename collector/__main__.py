@@ -14,6 +14,8 @@ from mesh.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("collector")
 
+SHARE = 10
+"""One trace may take this part of it all."""
 HostPort = Annotated[str, Field(pattern=r"^.+:\d{1,5}$")]
 """For example `127.0.0.1:50066`; port 0 is any free port."""
 
@@ -21,12 +23,13 @@ HostPort = Annotated[str, Field(pattern=r"^.+:\d{1,5}$")]
 class CollectorSettings(Settings):
     otlp_listen: HostPort
     query_listen: HostPort
-    max_spans: int = Field(50_000, ge=1)
-    """So many are kept; 50,000 take some 150 MB, and are about 1,500 orders."""
+    max_megabytes: int = Field(150, ge=1)
+    """Memory that the traces may take; 150 are some 50,000 spans, which are about 1,500 orders."""
 
 
 async def start(settings: CollectorSettings, stack: AsyncExitStack) -> None:
-    traces = Traces(settings.max_spans)
+    size = settings.max_megabytes * 1_000_000
+    traces = Traces(size, size // SHARE)
     host, _, port = settings.query_listen.rpartition(":")
     listener = socket.create_server((host, int(port)))
     log.info("listening", part="query", address=listener.getsockname())

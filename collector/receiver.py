@@ -53,7 +53,7 @@ class _Receiver:
         self._traces = traces
 
     async def export(self, raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> ExportTraceServiceResponse:
-        """Keep the spans. Those without proper ids are refused and counted, the others are kept."""
+        """Keep the spans. Those that cannot be kept are counted, and the sender is told why."""
         try:
             request = ExportTraceServiceRequest.FromString(raw)
         except DecodeError as error:
@@ -61,6 +61,5 @@ class _Receiver:
         refused = self._traces.add(request.resource_spans)
         if not refused:
             return ExportTraceServiceResponse()
-        why = "a span needs a trace_id of 16 bytes and a span_id of 8, not all of them zero"
-        partial = ExportTracePartialSuccess(rejected_spans=refused, error_message=why)
+        partial = ExportTracePartialSuccess(rejected_spans=refused.total(), error_message="; ".join(refused))
         return ExportTraceServiceResponse(partial_success=partial)

@@ -69,7 +69,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         self.endpoint = ""
         self.query = ""
         """Where a reader of traces asks for them, as in `ensemble up`."""
-        self.kept = Traces(max_spans=100_000)
+        self.kept = Traces(1 << 30, 1 << 30)
         self.others: list[trace_service_pb2_grpc.TraceServiceStub] = []
         """Who is told of every span, too."""
 

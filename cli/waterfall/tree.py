@@ -2,9 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cli.waterfall.span import Kind, Span
+
+DEPTH_MAX = 100
+"""Levels of a tree; what is deeper is left out. An order has some twenty."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +28,35 @@ class Node:
 
 def grown(spans: Sequence[Span]) -> list[Node]:
     """The trees of the spans; one, if all of them are of one trace and its first span is there."""
+    spans = _rooted(spans)
     missing = _stand_ins(spans)
     everything = [*spans, *missing]
     lost, children = {span.span_id for span in missing}, defaultdict[str, list[Span]](list)
     for span in everything:
         children[span.parent_id].append(span)
 
-    def node(span: Span) -> Node:
-        below = sorted(children[span.span_id], key=lambda child: child.start)
-        return Node(span, [node(child) for child in below], span.span_id in lost)
+    def node(span: Span, depth: int) -> Node:
+        below = children[span.span_id] if depth < DEPTH_MAX else []
+        nodes = [node(child, depth + 1) for child in sorted(below, key=lambda child: child.start)]
+        return Node(span, nodes, span.span_id in lost)
 
-    return [node(span) for span in sorted(children[""], key=lambda span: span.start)]
+    return [node(span, 1) for span in sorted(children[""], key=lambda span: span.start)]
+
+
+def _rooted(spans: Sequence[Span]) -> list[Span]:
+    """The same, with a beginning where spans are each other's parents in a ring."""
+    parents = {span.span_id: span.parent_id for span in spans}
+    rooted: list[Span] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        seen, parent = {span.span_id}, span.parent_id
+        while parent in parents and parent not in seen:
+            seen.add(parent)
+            parent = parents[parent]
+        is_in_ring = parent == span.span_id
+        if is_in_ring:
+            parents[span.span_id] = ""
+        rooted.append(replace(span, parent_id="") if is_in_ring else span)
+    return rooted
 
 
 def _stand_ins(spans: Sequence[Span]) -> list[Span]:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from mesh.telemetry.tracing import BaggageAttributes
 
 EXPORT_SECONDS = 3
-"""After which a collector that does not answer is given up: it must not hold up the end of a process."""
+"""After which, at the end of a process, a collector that does not answer is given up."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def exports(signal: Literal["TRACES", "METRICS"]) -> bool:
 
 @contextmanager
 def _exported_spans(resource: Resource) -> Generator[None]:
-    exporter = OTLPSpanExporter(insecure=True, timeout=EXPORT_SECONDS)
+    exporter = OTLPSpanExporter(insecure=True)
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BaggageAttributes())
     provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -16,7 +16,7 @@ from cli.waterfall.show import Traced, show
 from cli.waterfall.span import Event, Kind, Link, Span, spans_of
 from cli.waterfall.summary import summary_of
 from cli.waterfall.svg import svg_of
-from cli.waterfall.tree import grown
+from cli.waterfall.tree import DEPTH_MAX, grown
 
 RECORDINGS = Path(__file__).parent / "traces"
 NAMES = sorted(path.stem for path in RECORDINGS.glob("*.json"))
@@ -284,6 +284,22 @@ def test_every_trace_of_an_order_is_drawn() -> None:
     summary = summary_of("o", spans)
     assert summary.traces == ("t", "u")
     assert [line.split()[-2] for line in printed(Traced(summary, spans))[-2:]] == ["a", "b"]
+
+
+def test_spans_that_are_each_others_parents_are_drawn_from_the_earliest_on() -> None:
+    first, second = span("a", parent="b", start=1), span("b", parent="a", start=2)
+
+    (tree,) = grown([first, second])
+
+    assert [node.span.span_id for node in tree.walk()] == ["a", "b"]
+
+
+def test_a_tree_that_is_too_deep_is_drawn_as_far_as_anybody_would_look() -> None:
+    spans = [span(str(number), parent=str(number - 1) if number else "") for number in range(3000)]
+
+    (tree,) = grown(spans)
+
+    assert len([*tree.walk()]) == DEPTH_MAX
 
 
 def test_hundreds_of_spans_are_drawn() -> None:

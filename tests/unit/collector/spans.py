@@ -6,6 +6,14 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from collector.store import OVERHEAD_BYTES, Traces
+
+
+def room_for(spans: int) -> Traces:
+    """A store for so many small spans, all of one trace if need be."""
+    size = spans * (OVERHEAD_BYTES + 100)
+    return Traces(size, size)
+
 
 def attribute(key: str, **value: Any) -> KeyValue:
     """For example `attribute("n", int_value=1)`."""

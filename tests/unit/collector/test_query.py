@@ -7,7 +7,7 @@ import pytest
 
 from collector.query import BadParameter, find, parsed
 from collector.store import Traces
-from tests.unit.collector.spans import attribute, sent, span
+from tests.unit.collector.spans import attribute, room_for, sent, span
 
 SECOND = 1_000_000_000
 EVER = {"query.start_time_min": "1970-01-01T00:00:00Z", "query.start_time_max": "2100-01-01T00:00:00Z"}
@@ -16,7 +16,7 @@ EVER = {"query.start_time_min": "1970-01-01T00:00:00Z", "query.start_time_max": 
 @pytest.fixture
 def traces() -> Traces:
     """Three: of an order, of the same order, and of another with a declined payment."""
-    traces = Traces(max_spans=100)
+    traces = room_for(100)
     first = [attribute("order.id", string_value="o1"), attribute("attempt", int_value=2)]
     traces.add([sent(span(1, 1, name="place", start_time_unix_nano=1 * SECOND, attributes=first))])
     traces.add([sent(span(2, 2, name="cancel", start_time_unix_nano=2 * SECOND, attributes=first[:1]))])
@@ -92,7 +92,7 @@ def test_numbers_and_truths_are_compared_as_json_writes_them() -> None:
         ({"string_value": "ünï"}, "ünï"),
     ]
     for value, text in values:
-        traces = Traces(max_spans=10)
+        traces = room_for(10)
         traces.add([sent(span(1, 1, attributes=[attribute("it", **value)]))])
 
         assert found(traces, attributes=json.dumps({"it": text})) == [1]

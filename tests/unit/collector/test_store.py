@@ -1,10 +1,12 @@
 """The last traces are kept, whole."""
 
+from collections import Counter
+
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from collector.store import Traces
-from tests.unit.collector.spans import sent, span, trace_id
+from collector.store import NO_IDS, OVERHEAD_BYTES, TOO_LARGE, Traces
+from tests.unit.collector.spans import room_for, sent, span, trace_id
 
 
 def numbers(traces: Traces, trace: int) -> list[int]:
@@ -15,7 +17,7 @@ def numbers(traces: Traces, trace: int) -> list[int]:
 
 
 def test_what_several_processes_send_of_a_trace_is_one_trace() -> None:
-    traces = Traces(max_spans=10)
+    traces = room_for(10)
 
     traces.add([sent(span(1, 1), span(2, 2), span(1, 3)), sent(span(1, 4), service="payment")])
     traces.add([sent(span(1, 5))])
@@ -26,7 +28,7 @@ def test_what_several_processes_send_of_a_trace_is_one_trace() -> None:
 
 
 def test_what_is_too_much_goes_by_whole_traces_and_first_the_one_longest_left_alone() -> None:
-    traces = Traces(max_spans=4)
+    traces = room_for(4)
     traces.add([sent(span(1, 1))])
     traces.add([sent(span(2, 2), span(2, 3))])
     traces.add([sent(span(1, 4))])
@@ -38,8 +40,28 @@ def test_what_is_too_much_goes_by_whole_traces_and_first_the_one_longest_left_al
     assert [each.trace_id for each in traces.newest_first()] == [trace_id(3), trace_id(1)]
 
 
+def test_a_trace_that_does_not_end_is_cut_and_drives_out_no_other() -> None:
+    traces = Traces(room := 100 * (OVERHEAD_BYTES + 100), room // 10)
+    traces.add([sent(span(2, 1))])
+
+    refused = sum((traces.add([sent(span(1, number + 1))]) for number in range(200)), Counter[str]())
+
+    assert numbers(traces, 1) == list(range(1, 11))
+    assert numbers(traces, 2) == [1]
+    assert refused == {TOO_LARGE: 190}
+
+
+def test_large_spans_take_as_much_room_as_they_are_large() -> None:
+    traces = room_for(10)
+
+    for trace in range(5):
+        traces.add([sent(span(trace + 1, 1, name="x" * 5 * OVERHEAD_BYTES))])
+
+    assert len(list(traces.newest_first())) == 1
+
+
 def test_room_that_was_made_is_used() -> None:
-    traces = Traces(max_spans=3)
+    traces = room_for(3)
 
     for trace in range(100):
         traces.add([sent(span(trace + 1, 1))])
@@ -48,7 +70,7 @@ def test_room_that_was_made_is_used() -> None:
 
 
 def test_spans_that_are_sent_again_are_there_once() -> None:
-    traces = Traces(max_spans=2)
+    traces = room_for(2)
 
     for _ in range(3):
         traces.add([sent(span(1, 1), span(1, 2))])
@@ -68,16 +90,16 @@ def test_spans_that_are_sent_again_are_there_once() -> None:
     ids=str,
 )
 def test_a_span_without_proper_ids_is_refused_and_those_beside_it_are_kept(bad: Span) -> None:
-    traces = Traces(max_spans=10)
+    traces = room_for(10)
 
     refused = traces.add([sent(span(1, 1), bad, span(1, 2))])
 
-    assert refused == 1
+    assert refused == {NO_IDS: 1}
     assert numbers(traces, 1) == [1, 2]
 
 
 def test_what_is_kept_does_not_change_with_what_was_sent() -> None:
-    traces = Traces(max_spans=10)
+    traces = room_for(10)
     request = sent(span(1, 1))
     traces.add([request])
 
