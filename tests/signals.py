@@ -92,11 +92,10 @@ async def told(data: Path) -> AsyncGenerator[Told]:
 
 
 async def _lived(data: Path, collector: Collector) -> dict[str, str]:
-    with reported_to(collector):
-        async with shop_.opened(shop_.planned(data)) as shop:
-            orders = {order_id: name for mode, name in MODES.items() for order_id in await _bought(shop, mode)}
-            await _misused(shop)
-            return orders | {await _bought_in_trouble(shop, mode): name for mode, name in MODES.items()}
+    async with shop_.opened(shop_.planned(data, reported_to(collector))) as shop:
+        orders = {order_id: name for mode, name in MODES.items() for order_id in await _bought(shop, mode)}
+        await _misused(shop)
+        return orders | {await _bought_in_trouble(shop, mode): name for mode, name in MODES.items()}
 
 
 async def _bought(shop: Shop, mode: pb.Mode.ValueType) -> list[str]:

@@ -1,9 +1,8 @@
 """An OTLP endpoint that keeps what it is sent."""
 
-import os
 import socket
 from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from cli.stack import traces as stack_traces
 from collector import api
 from collector.store import Traces
 from tests.points import Point, Points
@@ -144,17 +144,11 @@ async def collecting() -> AsyncGenerator[Collector]:
         await server.stop(None)
 
 
-@contextmanager
-def reported_to(collector: Collector) -> Generator[None]:
-    """Have processes that are started while open report to it, and without delay."""
+def reported_to(collector: Collector) -> stack_traces.Choice:
+    """Have a stack report to it, and without delay."""
     settings = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
     }
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name in settings:
-            del os.environ[name]
+    return lambda _layout: stack_traces.Traces(collector.endpoint, collector.query, settings=settings)

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncpg
@@ -48,10 +48,9 @@ class Stage:
         """A running shop. Once it is at rest and down, every trace must still be what it was."""
         async with collecting() as collector, kept(collector, plan.data) as keepers:
             traces = Traces(collector)
-            with reported_to(collector):
-                async with shop_.opened(plan) as shop:
-                    yield cls(shop, collector, traces)
-                    await _at_rest(shop)
+            async with shop_.opened(replace(plan, traces=reported_to(collector))) as shop:
+                yield cls(shop, collector, traces)
+                await _at_rest(shop)
             await traces.check(keepers)
 
     async def expect(self, scenario: str, order: pb.Order, *lost: Lost) -> None:

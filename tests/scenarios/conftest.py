@@ -1,12 +1,10 @@
 """One running shop for all scenarios, and the two modes."""
 
 from collections.abc import AsyncGenerator
-from functools import partial
 
 import pytest
 from shop.customer.v1.customer_service_pb2 import MODE_CHOREOGRAPHED, MODE_ORCHESTRATED, Mode
 
-from cli.stack.traces import as_inherited
 from tests import shop as shop_
 from tests.shop import Shop
 from tests.spans import Collector, collecting, reported_to
@@ -22,10 +20,8 @@ async def collector() -> AsyncGenerator[Collector]:
 @pytest.fixture(scope="session")
 async def shop(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> AsyncGenerator[Shop]:
     """Everything, running, and traced."""
-    with reported_to(collector):
-        asked = partial(as_inherited, query=collector.query)
-        async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("shop"), asked)) as shop:
-            yield shop
+    async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("shop"), reported_to(collector))) as shop:
+        yield shop
 
 
 @pytest.fixture(params=[MODE_ORCHESTRATED, MODE_CHOREOGRAPHED], ids=["orchestrated", "choreographed"])
