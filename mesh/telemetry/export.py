@@ -49,7 +49,7 @@ def _exported_spans(resource: Resource) -> Generator[None]:
     provider.add_span_processor(BaggageAttributes())
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    # The processor would give each batch that it still holds so long.
+    # The processor itself would wait for each batch that it still holds, one after the other.
     giving_up = threading.Timer(EXPORT_SECONDS, lambda: exporter.shutdown(0))
     try:
         yield
