@@ -1,7 +1,8 @@
 """Health that tells the truth, by door (`grpc.health.v1`).
 
-The RPC door (`""` and the name of each service) serves as long as its database answers. The event door (`events`)
-also needs the broker; an outage of the broker must not take the RPCs down.
+The RPC door (`""` and the name of each service) serves as long as its database answers: it says whether to call here.
+The event door (`events`) also needs the broker; an outage of the broker must not take the RPCs down. The process itself
+(`process`) serves as long as it answers at all: it says whether to start it anew, which mends no database.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from mesh.background import ended
 
-EVENTS = "events"
+EVENTS, PROCESS = "events", "process"
 INTERVAL = 1.0
 """Seconds between two looks; each look is given as long."""
 
@@ -25,7 +26,7 @@ class Health:
 
     def __init__(self, rpc: Check, events: Check | None = None) -> None:
         self._servicer = health.aio.HealthServicer()
-        self._checks: dict[str, Check] = {"": rpc}
+        self._checks: dict[str, Check] = {"": rpc, PROCESS: _runs}
         if events is not None:
             self._checks[EVENTS] = events
 
@@ -61,6 +62,10 @@ class Health:
         for door, check in self._checks.items():
             serving = health_pb2.HealthCheckResponse.SERVING
             await self._servicer.set(door, serving if answers[check] else health_pb2.HealthCheckResponse.NOT_SERVING)
+
+
+async def _runs() -> bool:
+    return True
 
 
 async def _answers(check: Check) -> bool:

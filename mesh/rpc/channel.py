@@ -60,6 +60,7 @@ def channel(target: str, package: str) -> grpc.aio.Channel:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 1_000),  # 30 s by default: longer than a roll-out takes
     ]
     return grpc.aio.insecure_channel(
         target, options, interceptors=[UnaryClientInterceptor(), StreamClientInterceptor()]

@@ -29,6 +29,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
+    # Who connects anew asks DNS anew: replicas that were added get their share within a minute. Calls are let finish.
+    ("grpc.max_connection_age_ms", 60_000),
 ]
 
 

@@ -16,7 +16,7 @@ from shop.orders.v1 import orders_service_pb2 as orders_pb
 from shop.orders.v1.orders_service_pb2_grpc import OrderServiceStub
 
 from mesh.errors import Outage, Refusal, not_found, refused
-from mesh.health import EVENTS, Health
+from mesh.health import EVENTS, PROCESS, Health
 from mesh.rpc.channel import channel, connected
 from mesh.rpc.server import serving
 from mesh.rpc.status import from_error
@@ -195,23 +195,23 @@ async def test_health_is_told_by_door(world: World) -> None:
         health = health_pb2_grpc.HealthStub(raw)
 
         async def statuses() -> list[str]:
-            doors = ("", SERVICE.full_name, EVENTS)
+            doors = ("", SERVICE.full_name, EVENTS, PROCESS)
             answers = [await health.Check(health_pb2.HealthCheckRequest(service=door)) for door in doors]
             return [health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) for answer in answers]
 
-        assert await statuses() == ["SERVING", "SERVING", "SERVING"]
+        assert await statuses() == ["SERVING"] * 4
         world.doors["events"] = False
 
         async def rpc_only() -> bool:
-            return await statuses() == ["SERVING", "SERVING", "NOT_SERVING"]
+            return await statuses() == ["SERVING", "SERVING", "NOT_SERVING", "SERVING"]
 
         await eventually(rpc_only)
         world.doors["rpc"] = False
 
-        async def nothing() -> bool:
-            return await statuses() == ["NOT_SERVING"] * 3
+        async def only_the_process() -> bool:
+            return await statuses() == ["NOT_SERVING", "NOT_SERVING", "NOT_SERVING", "SERVING"]
 
-        await eventually(nothing)
+        await eventually(only_the_process)
 
 
 async def test_draining_lets_a_call_in_flight_finish_and_reports_not_serving() -> None:
