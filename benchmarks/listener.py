@@ -50,7 +50,7 @@ async def start(given: Any, stack: AsyncExitStack) -> worker.Answer:
     """It is given the URLs `nats` and `database`, a `name`, `partitions` (0 for no order), and `seconds` of work."""
     logs.configure("INFO", "json")
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # a line is made per fact, but not written
-    database = await stack.enter_async_context(Database.open(given["database"], "benchmark", SCHEMA))
+    database = await stack.enter_async_context(Database.open(given["database"], "benchmark"))
     bus = await stack.enter_async_context(Bus.open(given["nats"], "benchmark"))
     if given["partitions"]:
         ordered = group(given["name"], given["partitions"], given["seconds"])

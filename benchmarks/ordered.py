@@ -85,7 +85,7 @@ async def _round(
 ) -> Seen:
     name, url = f"bench-{uuid.uuid4().hex[:8]}", await foundations.database()
     given = {"nats": foundations.nats_url, "database": url, "name": name, "partitions": partitions, "seconds": seconds}
-    async with _streams(bus, name, partitions) as durables, _listeners(given), _connected(url) as database:
+    async with _streams(bus, name, partitions) as durables, _connected(url) as database, _listeners(given):
         await _pulled(bus, durables)
         await _publish(bus, stories)
         return await _handled(database, sum(map(len, stories)))

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -22,6 +21,7 @@ from mesh.events.reaction import Reaction
 from mesh.events.republish import OutboxServicer
 from mesh.health import Health
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from mesh.retention import forget
 from mesh.rpc.server import serving
 from mesh.settings import Settings
@@ -76,11 +76,11 @@ def run(name: str, settings_class: type[S], build: Callable[[Kit[S]], Awaitable[
 
     `build` makes the doors.
     """
-    schema = resources.files(f"services.{name}").joinpath("schema.sql").read_text()
+    migrations = Migrations.of(f"services.{name}")
 
     async def start(settings: S, stack: AsyncExitStack) -> None:
         url = settings.database_url.get_secret_value()
-        database = await stack.enter_async_context(Database.open(url, name, schema))
+        database = await stack.enter_async_context(Database.open(url, name, migrations))
         bus = await stack.enter_async_context(Bus.open(settings.nats_url.get_secret_value(), name))
         backlog = await stack.enter_async_context(Backlog.measured(database, settings.outbox_max))
         doors = await build(Kit(settings, database, bus, stack))

@@ -20,7 +20,7 @@ from orchestrator.api import OrchestratorServicer
 from orchestrator.clock import MonotonicClock
 from orchestrator.engine import Engine
 from orchestrator.grpc_caller import GrpcCaller
-from orchestrator.postgres import SCHEMA, PostgresStore
+from orchestrator.postgres import MIGRATIONS, PostgresStore
 from orchestrator.postgres_lease import PostgresLease
 from orchestrator.replica import Pace, Replica
 from orchestrator.workflows import WORKFLOWS
@@ -43,7 +43,7 @@ class OrchestratorSettings(Settings):
 async def start(settings: OrchestratorSettings, stack: AsyncExitStack) -> None:
     """The store, the replica over it, and the door."""
     url = settings.database_url.get_secret_value()
-    database = await stack.enter_async_context(Database.open(url, "orchestrator", SCHEMA))
+    database = await stack.enter_async_context(Database.open(url, "orchestrator", MIGRATIONS))
     peers = await stack.enter_async_context(connected(settings.peers))
     versions = [workflow.fingerprint for workflow in WORKFLOWS]
     metrics.expect(workflow.name for workflow in WORKFLOWS)

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Self
 
 import asyncpg
 import structlog
 
 from mesh.postgres.database import Connection, Database
+from mesh.postgres.migrations.files import Migrations
 from orchestrator import metrics, statements
 from orchestrator.group_commit import GroupCommit
 from orchestrator.rows import append_row, by_saga, columns, entry_rows, new_row, record, started_record, with_log
@@ -27,7 +27,7 @@ from orchestrator.store import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("orchestrator.postgres")
 
-SCHEMA = resources.files("orchestrator").joinpath("schema.sql").read_text()
+MIGRATIONS = Migrations.of("orchestrator")
 
 
 class PostgresStore:

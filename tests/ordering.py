@@ -24,11 +24,12 @@ from mesh.events.reaction import Reaction
 from mesh.events.streams import KIT, Stream, provision
 from mesh.postgres.database import Database, Once, Transaction
 from tests.broker import Broker
+from tests.tables import tables
 
 FACTS = contract.fact(OrderCreated)
 GROUP = "test-ledger"
 PARTITIONS = 4
-SCHEMA = "CREATE TABLE IF NOT EXISTS seen (place bigint GENERATED ALWAYS AS IDENTITY, key text, event_id text)"
+TABLES = tables("CREATE TABLE seen (place bigint GENERATED ALWAYS AS IDENTITY, key text, event_id text)")
 KINDS = (OrderCreated, OrderCancelled)
 
 
@@ -88,7 +89,7 @@ async def seen(database: Database) -> dict[str, list[str]]:
 async def replica(nats_url: str, database_url: str, group: Ordered) -> AsyncGenerator[None]:
     """A replica with connections of its own."""
     async with (
-        Database.open(database_url, "test", SCHEMA) as database,
+        Database.open(database_url, "test", TABLES) as database,
         Bus.open(nats_url, "test") as bus,
         in_order(group, database, bus),
     ):

@@ -105,7 +105,6 @@ class Ordered:
 async def in_order(group: Ordered, database: Database, bus: Bus) -> AsyncGenerator[None]:
     """React while open. Leaving lets the reactions in progress finish. Raises Outage before it opens."""
     listener = OrderedListener(group, database, bus)
-    await listener.parked.prepare()
     async with pulled(bus, [(durable, listener.handle) for durable in group.durables()]):
         yield
 

@@ -9,18 +9,6 @@ from dataclasses import dataclass
 
 from mesh.postgres.database import Database
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS parked (
-    place    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- the order of the facts of a key
-    durable  text NOT NULL,                                   -- the group, as in the inbox
-    key      text NOT NULL,
-    event_id text NOT NULL,
-    reason   text NOT NULL,
-    since    timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (durable, event_id)
-);
-CREATE INDEX IF NOT EXISTS parked_key ON parked (durable, key, place);
-"""
 FIRST = "SELECT event_id FROM parked WHERE durable = $1 AND key = $2 ORDER BY place LIMIT 1"
 PARK = """
 WITH inbox AS (
@@ -43,13 +31,6 @@ class Parked:
 
     database: Database
     group: str
-
-    async def prepare(self) -> None:
-        """Make the table, if it is not there."""
-        async with self.database.transaction() as connection:
-            # Replicas start together: only one changes the schema at a time.
-            await connection.execute("SELECT pg_advisory_xact_lock(1)")
-            await connection.execute(SCHEMA)
 
     async def first(self, key: str) -> str | None:
         """The event that comes before all others of this key, if the key is parked."""

@@ -6,11 +6,10 @@ facts it leads to are committed together or not at all.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from importlib import resources
 from typing import Any, TypeVar
 
 import asyncpg
@@ -20,8 +19,11 @@ from google.protobuf.message import Message
 from mesh import fence
 from mesh.errors import Outage, Refusal
 from mesh.fence import Fence
+from mesh.postgres.errors import OUTAGES, discreet
 from mesh.postgres.handled import ANNOUNCE, answer_to, fingerprint, mark
 from mesh.postgres.lockstep import Connection
+from mesh.postgres.migrations.apply import migrate
+from mesh.postgres.migrations.files import KIT, Migrations
 from mesh.postgres.once import Inbox, Once
 from mesh.postgres.transaction import HandledBefore, Transaction, columns
 
@@ -41,23 +43,6 @@ POOL_SIZE = 8
 PATIENCE = {"lock_timeout": "2s", "idle_in_transaction_session_timeout": "5s"}
 """Whoever is frozen or cut off in the middle of a transaction does not hold up the others for longer than this."""
 
-SCHEMA = resources.files("mesh.postgres").joinpath("schema.sql").read_text()
-
-OUTAGES = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,  # it is starting, shutting down, or somebody cancelled the statement
-    asyncpg.InsufficientResourcesError,  # disk, memory, connections
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a fail-over
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.SerializationError,
-)
-
-
 Work = Callable[[Transaction], Awaitable[Response]]
 
 
@@ -75,9 +60,12 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, source: str, schema: str) -> "AsyncGenerator[Database]":
-        """Connect, waiting for the server as long as it takes, and bring the schema up to date."""
-        pool = await _connect(url, SCHEMA + schema)
+    async def open(cls, url: str, source: str, *owners: Migrations) -> "AsyncGenerator[Database]":
+        """Connect, waiting for the server as long as it takes, and apply the migrations that are due at a start.
+
+        Those are the kit's and the owners'. Raises MigrationError.
+        """
+        pool = await _connect(url, (KIT, *owners))
         try:
             yield cls(pool, source)
         finally:
@@ -95,7 +83,7 @@ class Database:
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection of the pool. Raises Outage if the database does not answer, also while it is held; Overtaken."""
         try:
-            with _discreet():
+            with discreet():
                 async with self.pool.acquire() as connection:
                     yield connection
         except asyncpg.UniqueViolationError as error:
@@ -194,16 +182,6 @@ class Database:
             self.announced.set()
 
 
-@contextmanager
-def _discreet() -> Generator[None]:
-    """The detail of an error quotes the row: personal data must not get into logs and traces."""
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        error.detail = None
-        raise
-
-
 class Overtaken(Outage):
     """Somebody else has just written the same id: the repeat finds what they wrote."""
 
@@ -215,36 +193,32 @@ async def _attempt(work: Work[Response], transaction: Transaction) -> Response |
         return refusal
 
 
-async def _connect(url: str, schema: str) -> asyncpg.Pool:
+async def _connect(url: str, owners: tuple[Migrations, ...]) -> asyncpg.Pool:
     while True:
-        pool = asyncpg.create_pool(
-            url,
-            min_size=1,
-            max_size=POOL_SIZE,
-            command_timeout=10,
-            timeout=5,
-            init=_prepare,
-            reset=_keep,
-            server_settings=PATIENCE,
-        )
         try:
-            await _bring_up_to_date(await pool, schema)
+            await migrate(url, owners)
+            return await _pool(url)
         except OUTAGES as error:
             log.warning("database_unreachable", error=repr(error))
-            pool.terminate()
             await asyncio.sleep(0.2)
-        except BaseException:
-            pool.terminate()
-            raise
-        else:
-            return pool
 
 
-async def _bring_up_to_date(pool: asyncpg.Pool, schema: str) -> None:
-    async with pool.acquire() as connection, connection.transaction():
-        # Replicas start together: only one changes the schema at a time.
-        await connection.execute("SELECT pg_advisory_xact_lock(1)")
-        await connection.execute(schema)
+async def _pool(url: str) -> asyncpg.Pool:
+    pool = asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=POOL_SIZE,
+        command_timeout=10,
+        timeout=5,
+        init=_prepare,
+        reset=_keep,
+        server_settings=PATIENCE,
+    )
+    try:
+        return await pool
+    except BaseException:
+        pool.terminate()
+        raise
 
 
 async def _prepare(connection: Any) -> None:

@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
@@ -20,6 +19,7 @@ from mesh.changes import Changes
 from mesh.events.bus import Bus
 from mesh.events.reaction import Reaction
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from sandbox.ledger import Ledger
 from services.inventory import core as inventory
 from services.inventory.events import InventoryListener
@@ -181,8 +181,8 @@ async def opened(foundations: Foundations, ledger: Path) -> AsyncGenerator[Shop]
         stack.push_async_callback(outside.end)
         databases: dict[str, Database] = {}
         for service in SERVICES:
-            schema = resources.files(f"services.{service}").joinpath("schema.sql").read_text()
-            opening = Database.open(await foundations.database() + UNSAFE, service, schema)
+            migrations = Migrations.of(f"services.{service}")
+            opening = Database.open(await foundations.database() + UNSAFE, service, migrations)
             databases[service] = await stack.enter_async_context(opening)
         gateway: Any = Stopping(await stack.enter_async_context(HttpGateway.open(outside.http_url)))
         carrier: Any = Stopping(await stack.enter_async_context(HttpCarrier.open(outside.http_url)))

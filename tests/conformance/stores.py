@@ -10,7 +10,7 @@ from mesh.postgres.database import Database
 from orchestrator import statements
 from orchestrator.log import Entry, Kind, State
 from orchestrator.memory import MemoryStore, MemoryTables
-from orchestrator.postgres import SCHEMA, PostgresStore
+from orchestrator.postgres import MIGRATIONS, PostgresStore
 from orchestrator.store import (
     LEASE_S,
     Append,
@@ -62,7 +62,7 @@ class InPostgres(Stores):
 
     async def replica(self) -> SagaStore:
         replica_id = str(uuid.uuid4())
-        database = await self._stack.enter_async_context(Database.open(self._url, "test", SCHEMA))
+        database = await self._stack.enter_async_context(Database.open(self._url, "test", MIGRATIONS))
         session = self._sessions[replica_id] = await asyncpg.connect(self._url)
         self._stack.push_async_callback(session.close)
         await session.execute(statements.RENEW, replica_id, LEASE_S * 100)

@@ -2,13 +2,13 @@
 
 import uuid
 from collections.abc import AsyncGenerator
-from importlib import resources
 
 import pytest
 
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from orchestrator import metrics
-from orchestrator.postgres import SCHEMA as SAGAS
+from orchestrator.postgres import MIGRATIONS as SAGAS
 from orchestrator.statements import OPEN
 from services.inventory import core, store
 from services.inventory.core import Line
@@ -22,8 +22,8 @@ DEPLOYED = "v1"
 
 
 async def opened(foundations: Foundations, service: str) -> AsyncGenerator[Database]:
-    schema = resources.files(f"services.{service}").joinpath("schema.sql").read_text()
-    async with Database.open(await foundations.database(), service, schema) as database:
+    migrations = Migrations.of(f"services.{service}")
+    async with Database.open(await foundations.database(), service, migrations) as database:
         yield database
 
 

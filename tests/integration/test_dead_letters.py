@@ -24,10 +24,11 @@ from mesh.events.resolution import Operator
 from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
+from tests.tables import tables
 
 pytestmark = pytest.mark.integration
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS effect (key text)"
+TABLES = tables("CREATE TABLE effect (key text)")
 CREATED = contract.fact(OrderCreated)
 ADA = Operator("ada@desk", "the cause is mended")
 
@@ -67,7 +68,7 @@ class World:
     async def service(self) -> Listener:
         """A service of a new name, that listens."""
         url = await self._foundations.database()
-        database = await self._stack.enter_async_context(Database.open(url, "test", SCHEMA))
+        database = await self._stack.enter_async_context(Database.open(url, "test", TABLES))
         listener = Listener(f"test{uuid.uuid4().hex[:8]}", database)
         listening = consuming(listener.service, listener.reactions(), database, self.bus)
         await self._stack.enter_async_context(listening)

@@ -12,10 +12,11 @@ from mesh.http import HttpPeer
 from mesh.postgres.database import Database, Overtaken
 from mesh.telemetry import tracing
 from tests.foundations import Foundations
+from tests.tables import tables
 
 pytestmark = pytest.mark.integration
 
-SCHEMA = "CREATE TABLE guest (name text PRIMARY KEY, age int CHECK (age > 0));"
+TABLES = tables("CREATE TABLE guest (name text PRIMARY KEY, age int CHECK (age > 0));")
 
 
 NOBODY, TWICE = "INSERT INTO guest VALUES ($1, 0)", "INSERT INTO guest VALUES ($1, 1), ($1, 2)"
@@ -25,7 +26,7 @@ NOBODY, TWICE = "INSERT INTO guest VALUES ($1, 0)", "INSERT INTO guest VALUES ($
 async def test_an_error_does_not_quote_the_row(
     foundations: Foundations, statement: str, error: type[Exception]
 ) -> None:
-    async with Database.open(await foundations.database(), "test", SCHEMA) as database:
+    async with Database.open(await foundations.database(), "test", TABLES) as database:
         with pytest.raises(error) as caught:
             async with database.transaction() as connection:
                 await connection.execute(statement, "Grace Hopper")

@@ -21,10 +21,11 @@ from mesh.events.reaction import Reaction
 from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
+from tests.tables import tables
 
 pytestmark = pytest.mark.integration
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS effect (order_id text)"
+TABLES = tables("CREATE TABLE effect (order_id text)")
 STREAM = contract.fact(OrderCreated).stream
 CONTROL_LINE_MAX = 4096
 """Bytes of a command without its payload that NATS takes."""
@@ -80,7 +81,7 @@ class World:
 @pytest.fixture
 async def world(foundations: Foundations) -> AsyncGenerator[World]:
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(await foundations.database(), "test", SCHEMA))
+        database = await stack.enter_async_context(Database.open(await foundations.database(), "test", TABLES))
         bus = await stack.enter_async_context(Bus.open(foundations.nats_url, "test"))
         await stack.enter_async_context(relayed(database, bus))
         await bus.connected.wait()

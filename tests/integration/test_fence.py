@@ -19,10 +19,11 @@ from services.payment.outside import HttpGateway
 from tests.eventually import eventually
 from tests.foundations import Foundations
 from tests.outside import Outside, PaymentService, a_service
+from tests.tables import tables
 
 pytestmark = pytest.mark.integration
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS effect (request_id text PRIMARY KEY)"
+TABLES = tables("CREATE TABLE effect (request_id text PRIMARY KEY)")
 SAGA = "0193a8b0-0000-7000-8000-000000000001"
 OTHER_SAGA = "0193a8b0-0000-7000-8000-000000000002"
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 async def database(foundations: Foundations) -> AsyncGenerator[Database]:
-    async with Database.open(await foundations.database(), "test", SCHEMA) as database:
+    async with Database.open(await foundations.database(), "test", TABLES) as database:
         yield database
 
 

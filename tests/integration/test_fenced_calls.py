@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from importlib import resources
 from typing import Any
 
 import grpc
@@ -16,6 +15,7 @@ from mesh import contract, fence
 from mesh.errors import Outage
 from mesh.health import Health
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from mesh.rpc.channel import Peers, connected
 from mesh.rpc.server import serving
 from mesh.rpc.status import error_info, from_error
@@ -67,9 +67,9 @@ def reservation(name: str) -> pb.ReserveStockRequest:
 
 @pytest.fixture
 async def inventory(foundations: Foundations) -> AsyncGenerator[Inventory]:
-    schema = resources.files("services.inventory").joinpath("schema.sql").read_text()
+    migrations = Migrations.of("services.inventory")
     async with AsyncExitStack() as stack:
-        opened = Database.open(await foundations.database(), "inventory", schema)
+        opened = Database.open(await foundations.database(), "inventory", migrations)
         database = await stack.enter_async_context(opened)
         servicer = Attentive(database)
         servicers = [(SERVICE, servicer)]

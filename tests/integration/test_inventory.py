@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from importlib import resources
 
 import pytest
 
 from mesh.errors import Outage, Refusal
 from mesh.postgres.database import Connection, Database
+from mesh.postgres.migrations.files import Migrations
 from services.inventory import core
 from services.inventory.core import Line, Reservation
 from services.inventory.store import PostgresShelf
@@ -22,8 +22,8 @@ MUGS = (Line("MUG", 2),)
 
 @pytest.fixture
 async def database(foundations: Foundations) -> AsyncGenerator[Database]:
-    schema = resources.files("services.inventory").joinpath("schema.sql").read_text()
-    async with Database.open(await foundations.database(), "inventory", schema) as database:
+    migrations = Migrations.of("services.inventory")
+    async with Database.open(await foundations.database(), "inventory", migrations) as database:
         async with database.transaction() as connection:
             await core.adjust_stock(PostgresShelf(connection), "MUG", 3, "Blue mug", ("EUR", 500))
         yield database

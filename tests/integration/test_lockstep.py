@@ -11,10 +11,11 @@ from mesh.postgres import lockstep
 from mesh.postgres.database import Database
 from mesh.postgres.lockstep import Lockstep
 from tests.foundations import Foundations
+from tests.tables import tables
 
 pytestmark = pytest.mark.integration
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS thing (id text PRIMARY KEY, size int NOT NULL CHECK (size >= 0))"
+TABLES = tables("CREATE TABLE thing (id text PRIMARY KEY, size int NOT NULL CHECK (size >= 0))")
 ADD = "INSERT INTO thing (id, size) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET id = thing.id RETURNING *"
 THING = "SELECT * FROM thing WHERE id = $1"
 GROW = "UPDATE thing SET size = size + $2 WHERE id = $1"
@@ -34,7 +35,7 @@ class Counted(Lockstep):
 
 @pytest.fixture
 async def database(foundations: Foundations) -> AsyncGenerator[Database]:
-    async with Database.open(await foundations.database(), "test", SCHEMA) as database:
+    async with Database.open(await foundations.database(), "test", TABLES) as database:
         yield database
 
 

@@ -10,7 +10,6 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import grpc
@@ -29,6 +28,7 @@ from mesh.events.bus import Bus
 from mesh.events.durable import Durable, of_fact
 from mesh.events.lag import DEAD, IN_FLIGHT, LAG, REDELIVERED
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from mesh.service import ServiceSettings
 from mesh.telemetry.metrics import BUCKETS, Gauge
 from services.orders import store
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.integration
 
 FACT = contract.fact(OrderCreated)
 OUTBOX_MAX = 40
-SCHEMA = resources.files("services.orders").joinpath("schema.sql").read_text()
+MIGRATIONS = Migrations.of("services.orders")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def bus(foundations: Foundations) -> AsyncGenerator[Bus]:
 
 @pytest.fixture
 async def database(foundations: Foundations) -> AsyncGenerator[Database]:
-    async with Database.open(await foundations.database(), "orders", SCHEMA) as database:
+    async with Database.open(await foundations.database(), "orders", MIGRATIONS) as database:
         yield database
 
 
@@ -251,7 +251,7 @@ async def test_a_full_outbox_closes_the_event_door_refuses_what_announces_and_op
     foundations: Foundations, collector: Collector
 ) -> None:
     url = await foundations.database()
-    async with Database.open(url, "orders", SCHEMA) as database:
+    async with Database.open(url, "orders", MIGRATIONS) as database:
         await database.pool.execute(UNSENDABLE, OUTBOX_MAX)
         async with running(foundations, url, collector.endpoint) as service:
             with pytest.raises(grpc.aio.AioRpcError) as refused:

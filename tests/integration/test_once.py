@@ -14,17 +14,18 @@ from mesh.postgres.database import Database, Once, Transaction
 from mesh.retention import forget
 from mesh.telemetry import tracing
 from tests.foundations import Foundations
+from tests.tables import tables
 
 pytestmark = pytest.mark.integration
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS effect (id int GENERATED ALWAYS AS IDENTITY)"
+TABLES = tables("CREATE TABLE effect (id int GENERATED ALWAYS AS IDENTITY)")
 REQUEST = AdjustStockRequest(request_id="r-1", sku="A", delta=1)
 LEADS_TO = (OrderCreated,)
 
 
 @pytest.fixture
 async def database(foundations: Foundations) -> AsyncGenerator[Database]:
-    async with Database.open(await foundations.database(), "test", SCHEMA) as database:
+    async with Database.open(await foundations.database(), "test", TABLES) as database:
         yield database
 
 

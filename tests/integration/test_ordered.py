@@ -21,7 +21,7 @@ from mesh.postgres.database import Database
 from tests.broker import Broker
 from tests.eventually import eventually
 from tests.foundations import Foundations
-from tests.ordering import GROUP, PARTITIONS, SCHEMA, Ledger, World, killed, seen, story
+from tests.ordering import GROUP, PARTITIONS, TABLES, Ledger, World, killed, seen, story
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +34,7 @@ async def world(foundations: Foundations, tmp_path: Path) -> AsyncGenerator[Worl
         broker = await stack.enter_async_context(Broker.open(tmp_path / "nats"))
         await broker.start()
         url = await foundations.database()
-        database = await stack.enter_async_context(Database.open(url, "test", SCHEMA))
+        database = await stack.enter_async_context(Database.open(url, "test", TABLES))
         bus = await stack.enter_async_context(Bus.open(broker.url, "test"))
         await bus.connected.wait()
         world = World(broker, bus, url, database, stack)

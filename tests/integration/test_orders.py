@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 
 import pytest
 from shop.inventory.v1.inventory_facts_pb2 import InventoryReleased
@@ -12,6 +11,7 @@ from shop.inventory.v1.inventory_facts_pb2 import InventoryReleased
 from mesh.changes import Changes
 from mesh.errors import Outage, Refusal
 from mesh.postgres.database import Connection, Database
+from mesh.postgres.migrations.files import Migrations
 from services.orders import core, store
 from services.orders.core import Line, Order, Reason, State
 from services.orders.events import OrderListener
@@ -25,8 +25,8 @@ ORDER = Order("0193a8b0-0000-7000-8000-000000000001", choreographed=False, custo
 
 @pytest.fixture
 async def database(foundations: Foundations) -> AsyncGenerator[Database]:
-    schema = resources.files("services.orders").joinpath("schema.sql").read_text()
-    async with Database.open(await foundations.database(), "orders", schema) as database:
+    migrations = Migrations.of("services.orders")
+    async with Database.open(await foundations.database(), "orders", migrations) as database:
         yield database
 
 

@@ -17,10 +17,11 @@ from mesh.postgres.database import Database, Once, Transaction
 from tests.eventually import eventually
 from tests.foundations import Foundations
 from tests.relay import Relay
+from tests.tables import tables
 
 pytestmark = pytest.mark.integration
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS thing (id text PRIMARY KEY, size int NOT NULL)"
+TABLES = tables("CREATE TABLE thing (id text PRIMARY KEY, size int NOT NULL)")
 TOO_LARGE = "UPDATE outbox SET payload = decode(repeat('00', 1100000), 'hex') WHERE key = $1 AND sent_at IS NULL"
 
 
@@ -39,8 +40,8 @@ async def two_replicas(foundations: Foundations) -> AsyncGenerator[tuple[Databas
         cable = await stack.enter_async_context(Relay.open(urlsplit(url).netloc.rpartition("@")[2]))
         user = urlsplit(url).netloc.rpartition("@")[0]
         by_cable = urlunsplit(urlsplit(url)._replace(netloc=f"{user}@{cable.address}"))
-        whole = await stack.enter_async_context(Database.open(url, "test", SCHEMA))
-        frail = await stack.enter_async_context(Database.open(by_cable, "test", SCHEMA))
+        whole = await stack.enter_async_context(Database.open(url, "test", TABLES))
+        frail = await stack.enter_async_context(Database.open(by_cable, "test", TABLES))
         yield frail, cable, whole
 
 
@@ -74,7 +75,7 @@ async def test_a_relay_that_is_cut_off_loses_its_lock_and_another_takes_over(
 
 async def test_a_story_that_the_bus_does_not_take_holds_up_only_itself(foundations: Foundations, bus: Bus) -> None:
     stuck, free = [[str(uuid.uuid4()) for _ in range(count)] for count in (250, 100)]
-    async with Database.open(await foundations.database(), "test", SCHEMA) as database:
+    async with Database.open(await foundations.database(), "test", TABLES) as database:
         await announce(database, *stuck)
         await database.pool.executemany(TOO_LARGE, [(order_id,) for order_id in stuck])
         await announce(database, *free)

@@ -216,7 +216,7 @@ STREAM = CREATED.stream
 
 @pytest.mark.system
 async def test_when_the_stream_is_lost_every_order_is_finished_once(shop: Shop) -> None:
-    async with Bus.open(shop.stack.state.nats_url, "operator") as bus:
+    async with Bus.open(shop.state.nats_url, "operator") as bus:
         await bus.connected.wait()
         jetstream = bus.client.jetstream()
         sku, before = await shop.stocked(2 * ORDERS), await shop.books()
@@ -225,7 +225,7 @@ async def test_when_the_stream_is_lost_every_order_is_finished_once(shop: Shop) 
         await eventually(lambda: waits(jetstream, ORDERS))
 
         await jetstream.delete_stream(STREAM)
-        await streams.provision(shop.stack.state.nats_url, 1)
+        await streams.provision(shop.state.nats_url, 1)
         await eventually(lambda: waits(jetstream, 0))
     assert {state_of(await shop.seen(order, lambda _: True))[0] for order in orders} == {"PENDING"}
 
@@ -262,7 +262,7 @@ async def republish(shop: Shop) -> dict[str, int]:
 
 async def ensemble(shop: Shop, *arguments: str) -> list[dict[str, Any]]:
     """What `ensemble events` says."""
-    command = (sys.executable, "-m", "cli.main", "events", *arguments, f"--data={shop.stack.topology.data}", "--json")
+    command = (sys.executable, "-m", "cli.main", "events", *arguments, f"--data={shop.data}", "--json")
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0

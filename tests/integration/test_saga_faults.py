@@ -20,7 +20,7 @@ from orchestrator.clock import MonotonicClock
 from orchestrator.engine import Engine
 from orchestrator.log import FINAL
 from orchestrator.patience import Patience
-from orchestrator.postgres import SCHEMA, PostgresStore
+from orchestrator.postgres import MIGRATIONS, PostgresStore
 from orchestrator.postgres_lease import PostgresLease
 from orchestrator.replica import Replica
 from orchestrator.saga import AnySaga
@@ -137,7 +137,7 @@ class Incarnation:
     async def _live(self) -> None:
         world, clock, replica_id = self._world, MonotonicClock(), str(uuid.uuid4())
         async with AsyncExitStack() as stack:
-            database = await stack.enter_async_context(Database.open(world.url, "test", SCHEMA))
+            database = await stack.enter_async_context(Database.open(world.url, "test", MIGRATIONS))
             versions = [saga.fingerprint for saga in WORKFLOWS]
             store = await stack.enter_async_context(Stalling(database, replica_id, versions).writing())
             lease = await stack.enter_async_context(StallingLease(world.url, replica_id, clock, self.running).kept())
@@ -220,7 +220,7 @@ async def test_random_faults_end_every_saga_in_all_or_nothing(foundations: Found
         saga, saga_id = chance.choice(WORKFLOWS), str(uuid.UUID(int=chance.getrandbits(128), version=4))
         world.sagas[saga_id] = saga
         world.refused |= {(saga_id, path) for path in refusable(saga) if chance.random() < 0.05}
-    async with Database.open(world.url, "test", SCHEMA) as database, database.connection() as connection:
+    async with Database.open(world.url, "test", MIGRATIONS) as database, database.connection() as connection:
         await connection.execute(STALE)
     replicas = [Incarnation(world) for _ in range(REPLICAS)]
     lives = [each.life for each in replicas]
@@ -229,7 +229,7 @@ async def test_random_faults_end_every_saga_in_all_or_nothing(foundations: Found
     await torment(world, replicas)
     await asyncio.gather(*clients)
 
-    async with Database.open(world.url, "test", SCHEMA) as database:
+    async with Database.open(world.url, "test", MIGRATIONS) as database:
         store = PostgresStore(database, str(uuid.uuid4()), [])
         async with asyncio.timeout(LIMIT_S):
             for saga_id in world.sagas:

@@ -9,7 +9,7 @@ import pytest
 from mesh.postgres.database import Database
 from orchestrator.clock import MonotonicClock
 from orchestrator.lease import STALL_S
-from orchestrator.postgres import SCHEMA
+from orchestrator.postgres import MIGRATIONS
 from orchestrator.postgres_lease import PostgresLease
 from orchestrator.store import LEASE_S
 from tests.foundations import Foundations
@@ -24,7 +24,7 @@ async def test_a_loop_that_is_blocked_keeps_its_lease_only_as_long_as_it_beats(
     foundations: Foundations, beating: bool
 ) -> None:
     url, replica_id = await foundations.database(), str(uuid.uuid4())
-    async with Database.open(url, "test", SCHEMA), PostgresLease(url, replica_id, MonotonicClock()).kept() as lease:
+    async with Database.open(url, "test", MIGRATIONS), PostgresLease(url, replica_id, MonotonicClock()).kept() as lease:
         connection = await asyncpg.connect(url)
         blocked_until = time.monotonic() + LEASE_S + 2 * STALL_S
         while time.monotonic() < blocked_until:

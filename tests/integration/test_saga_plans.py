@@ -6,7 +6,7 @@ import pytest
 
 from mesh.postgres.database import Database
 from orchestrator import statements
-from orchestrator.postgres import SCHEMA
+from orchestrator.postgres import MIGRATIONS
 from orchestrator.store import LEASE_S, QUARANTINE_AFTER, UNSPACED
 from tests.foundations import Foundations
 
@@ -24,7 +24,7 @@ CROWD = [("deployed", "RUNNING", 1), ("gone", "RUNNING", -1), ("deployed", "SUCC
 @pytest.mark.parametrize("analyzed", [False, True])
 async def test_a_claim_looks_at_no_saga_that_is_not_to_be_taken_up(foundations: Foundations, analyzed: bool) -> None:
     async with (
-        Database.open(await foundations.database(), "test", SCHEMA) as database,
+        Database.open(await foundations.database(), "test", MIGRATIONS) as database,
         database.connection() as connection,
     ):
         for version, state, days in CROWD:

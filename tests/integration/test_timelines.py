@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from mesh.events.bus import Bus
 from mesh.events.outbox import relayed
 from mesh.identity import new_id
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from services.orders import rpc
 from services.orders.rpc import OrderServicer
 from tests.broker import Broker
@@ -79,9 +79,9 @@ class Orders:
 
 @pytest.fixture
 async def orders(foundations: Foundations, tmp_path: Path) -> AsyncGenerator[Orders]:
-    schema = resources.files("services.orders").joinpath("schema.sql").read_text()
+    migrations = Migrations.of("services.orders")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(await foundations.database(), "orders", schema))
+        database = await stack.enter_async_context(Database.open(await foundations.database(), "orders", migrations))
         broker = await stack.enter_async_context(Broker.open(tmp_path))
         await broker.start()
         bus = await stack.enter_async_context(Bus.open(broker.url, "test"))

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from importlib import resources
 
 import pytest
 from structlog.testing import capture_logs
 
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from services.orders import store
 from services.orders.rpc import cancel_overdue, report_not_undone
 from tests.foundations import Foundations
@@ -34,11 +34,11 @@ LATE = "UPDATE orders SET due_at = now() - interval '1 second'"
 @pytest.fixture
 async def replicas(foundations: Foundations) -> AsyncGenerator[list[Database]]:
     """Of the Order service: each has connections of its own to the same database."""
-    url, schema = await foundations.database(), resources.files("services.orders").joinpath("schema.sql").read_text()
+    url, migrations = await foundations.database(), Migrations.of("services.orders")
     async with (
-        Database.open(url, "orders", schema) as one,
-        Database.open(url, "orders", schema) as two,
-        Database.open(url, "orders", schema) as three,
+        Database.open(url, "orders", migrations) as one,
+        Database.open(url, "orders", migrations) as two,
+        Database.open(url, "orders", migrations) as three,
     ):
         yield [one, two, three]
 

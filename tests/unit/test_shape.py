@@ -16,10 +16,11 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from catalogue import code
 from catalogue.model import Service
 from mesh import contract
+from mesh.postgres.migrations.files import Migrations
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if (path / "core.py").exists())
-FILES = {"__init__.py", "__main__.py", "core.py", "events.py", "rpc.py", "schema.sql", "store.py"}
+FILES = {"__init__.py", "__main__.py", "core.py", "events.py", "rpc.py", "store.py"}
 CLIENTS = {"modes.py", "outside.py"}
 """The one file more of a service that calls others: peers, or the outside world."""
 
@@ -153,6 +154,7 @@ def test_every_service_has_the_same_files(service: str) -> None:
     files = {path.name for path in (ROOT / "services" / service).iterdir() if path.is_file()}
 
     assert files - CLIENTS == FILES
+    assert Migrations.of(f"services.{service}").files
 
 
 def test_the_kit_names_no_service() -> None:
