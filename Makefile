@@ -15,7 +15,7 @@ export TMPDIR := $(shell mkdir -p .cache/tmp && cd .cache/tmp && pwd)
 
 .PHONY: help
 help: ## Print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # What it needs to run, and what it needs to be worked on: each installed once, and again when its lock changes.
 .venv/runtime: requirements/runtime.txt
@@ -43,7 +43,7 @@ up: .venv/runtime ## Start everything on this machine; Ctrl-C stops it
 setup: .venv/dev ## Install everything into .venv
 
 .PHONY: test
-test: check simulate integration scenarios ## Everything that is tested
+test: check k8s-check simulate integration scenarios ## Everything that is tested
 
 .PHONY: check
 check: format-check lint types imports proto-check catalogue-check unit ## What must hold before a commit; under a minute
@@ -106,13 +106,26 @@ unit: .venv/dev ## Tests without I/O
 alerts: .venv/dev ## Check the alert rules with promtool, and what alerts and dashboards ask for
 	$(BIN)/pytest -q tests/unit/test_alerts.py tests/unit/test_monitoring.py
 
+KUSTOMIZE := $(if $(shell command -v kubectl),kubectl kustomize,kustomize build)
+
+.PHONY: k8s-render
+k8s-render: .venv/dev ## Write what manifests take from the code, and what a cluster gets, into .cache/k8s/OVERLAY.yaml
+	$(BIN)/python -m cli.kubernetes
+	mkdir -p .cache/k8s
+	for each in local production; do $(KUSTOMIZE) k8s/overlays/$$each > .cache/k8s/$$each.yaml || exit; done
+
+.PHONY: k8s-check
+k8s-check: .venv/dev ## Check the manifests: schemas, policies, addresses, settings, network; every overlay and component
+	$(BIN)/python -m cli.kubernetes --check
+	$(BIN)/pytest -q tests/k8s
+
 .PHONY: simulate
 simulate: .venv/dev ## Replicas, store and network in virtual time, with faults: a short version; or SEEDS=10000; BUG= plants one
 	$(if $(SEEDS)$(BUG),$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),2000) $(if $(BUG),--bug $(BUG)),$(BIN)/pytest -q tests/simulation)
 
 .PHONY: integration
-integration: .venv/dev ## Tests against real PostgreSQL, NATS and the outside world
-	$(BIN)/pytest -q tests/conformance tests/integration
+integration: .venv/dev ## Tests against real PostgreSQL, NATS and the outside world, and of what the image holds
+	$(BIN)/pytest -q tests/conformance tests/integration tests/image
 
 .PHONY: permute
 permute: CASES ?= 20000
@@ -142,9 +155,49 @@ chaos: .venv/dev ## Torment the orchestrator, then the choreography, for MINUTES
 bench: .venv/runtime ## Measure both ways: against the raw chain, among 100,000 waiting sagas, when killed, traced; ten minutes
 	@$(BIN)/python -m benchmarks
 
+.PHONY: image
+image: ## Build the container image, ensemble:dev, for this machine
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) --tag ensemble:dev .
+
+.PHONY: release
+release: ## Build the image for amd64 and arm64, push it and sign it: IMAGE=registry/name VERSION=1.2.3; docs/releasing.md
+	$(if $(and $(IMAGE),$(VERSION)),,$(error make release IMAGE=registry/name VERSION=1.2.3))
+	docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) \
+		--tag $(IMAGE):$(VERSION) --push --metadata-file .cache/release.json .
+	digest=$$($(PYTHON) -c 'import json; print(json.load(open(".cache/release.json"))["containerimage.digest"])') && \
+		cosign sign --yes --recursive $(IMAGE)@$$digest && echo $(IMAGE)@$$digest
+
+# The name of the cluster is that in k8s/kind/cluster.yaml.
+KUBECTL := kubectl --context kind-ensemble --namespace ensemble
+GIVEN := .cache/kind/ensemble.json
+
+.PHONY: kind-up
+kind-up: image ## The shop on Kubernetes, in Docker, by kind: four nodes; again to bring it up to date
+	kind get clusters --quiet | grep -qx ensemble || kind create cluster --config k8s/kind/cluster.yaml --wait 5m
+	kind load docker-image --name ensemble ensemble:dev
+	@# A pod takes no notice of another image by the same name.
+	$(KUBECTL) get deployments,statefulsets --selector 'app.kubernetes.io/component in (service,outside)' --output name | \
+		xargs -r $(KUBECTL) rollout restart
+	$(KUBECTL) delete jobs --all
+	$(KUBECTL) apply --kustomize k8s/overlays/local
+	$(KUBECTL) wait --for condition=complete jobs --all --timeout 10m
+	for each in $$($(KUBECTL) get deployments,statefulsets --output name); do \
+		$(KUBECTL) rollout status --timeout 10m $$each || exit; done
+
+.PHONY: kind-test
+kind-test: .venv/dev ## The scenarios, played in the shop of `make kind-up`
+	$(BIN)/python -m tests.forwarded --context kind-ensemble --namespace ensemble --write $(GIVEN) -- \
+		$(BIN)/pytest -q tests/scenarios --shop $(GIVEN)
+
+.PHONY: kind-down
+kind-down: ## Delete the cluster of `make kind-up`
+	kind delete cluster --name ensemble
+
 .PHONY: lock
 lock: .venv/dev ## Bring the locked dependencies up to date
-	$(LOCK) --upgrade pyproject.toml --group build --output-file requirements/runtime.txt
+	$(LOCK) --upgrade pyproject.toml --output-file requirements/image.txt
+	$(LOCK) --upgrade pyproject.toml --extra local --group build --constraint requirements/image.txt --output-file requirements/runtime.txt
 	$(LOCK) --upgrade pyproject.toml --group dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
 
 .PHONY: clean

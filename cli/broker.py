@@ -16,7 +16,12 @@ from mesh.events.bus import Bus
 
 Nats = Annotated[
     str | None,
-    typer.Option("--nats", metavar="URL", help="NATS and its operator's user, without looking into --data."),
+    typer.Option(
+        "--nats",
+        metavar="URL",
+        envvar="NATS_URL",  # where a password may stand; everybody on the machine sees arguments
+        help="NATS and its operator's user, without looking into --data.",
+    ),
 ]
 
 

@@ -94,11 +94,14 @@ class Where:
 
 
 @asynccontextmanager
-async def connected(where: Where, package: str) -> AsyncGenerator[grpc.aio.Channel]:
-    """A channel to the service of `package`. Raises CommandError when it is not there or a call inside fails."""
+async def connected(where: Where, package: str, patience: float = CONNECT_SECONDS) -> AsyncGenerator[grpc.aio.Channel]:
+    """A channel to the service of `package`.
+
+    Raises CommandError when it is not there within `patience`, seconds, or a call inside fails.
+    """
     target = where.target(package)
     async with channel(target, package) as connection:
-        await _until_connected(connection, package, target)
+        await _until_connected(connection, package, target, patience)
         try:
             yield connection
         except grpc.aio.AioRpcError as error:
@@ -121,9 +124,9 @@ def is_answer(error: grpc.aio.AioRpcError) -> bool:
     return error.code() in EXIT_CODES
 
 
-async def _until_connected(connection: grpc.aio.Channel, package: str, target: str) -> None:
+async def _until_connected(connection: grpc.aio.Channel, package: str, target: str, patience: float) -> None:
     try:
-        await asyncio.wait_for(connection.channel_ready(), CONNECT_SECONDS)
+        await asyncio.wait_for(connection.channel_ready(), patience)
     except TimeoutError:
         raise CommandError(f"{package} does not answer at {target}; is `ensemble up` running?", UNAVAILABLE) from None
 

@@ -22,7 +22,7 @@ app.add_typer(saga.app, name="saga")
 events.app.command(epilog=EXIT_CODES)(tail.tail)
 app.add_typer(events.app, name="events")
 app.command(epilog=EXIT_CODES)(trace.trace)
-app.command(epilog=EXIT_CODES)(stock.stock)
+app.add_typer(stock.app, name="stock")
 
 if __name__ == "__main__":
     app()

@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import json
+import os
 import sys
 import uuid
 from asyncio.subprocess import PIPE
@@ -14,11 +15,12 @@ from typing import Any
 import nats
 import pytest
 
-from cli.stack.layout import Layout
+from cli.stack.layout import INVENTORY, Layout
 from cli.stack.local import Plan, running
 from cli.stack.ports import free_port_base
 from cli.up import fill_shelves
 from tests.eventually import eventually
+from tests.relay import Relay
 
 pytestmark = pytest.mark.system
 
@@ -48,10 +50,12 @@ class Ensemble:
 
     folder: Path
     nats_url: str = ""
+    inventory: str = ""
+    """`host:port` of the service."""
 
-    async def __call__(self, *arguments: str) -> Ended:
-        command = (sys.executable, "-m", "cli.main", *arguments)
-        process = await asyncio.create_subprocess_exec(*command, cwd=self.folder, stdout=PIPE, stderr=PIPE)
+    async def __call__(self, *arguments: str, **environment: str) -> Ended:
+        command, env = (sys.executable, "-m", "cli.main", *arguments), {**os.environ, **environment}
+        process = await asyncio.create_subprocess_exec(*command, cwd=self.folder, env=env, stdout=PIPE, stderr=PIPE)
         out, err = await process.communicate()
         return Ended(process.returncode, out.decode(), err.decode())
 
@@ -64,7 +68,7 @@ async def ensemble(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[E
     below.mkdir(parents=True)
     async with running(Plan(home / ".ensemble", Layout(free_port_base())), print) as stack:
         await fill_shelves(stack.state)
-        yield Ensemble(below, stack.state.nats_url)
+        yield Ensemble(below, stack.state.nats_url, stack.state.services[INVENTORY].removeprefix("ipv4:"))
 
 
 @pytest.fixture(params=["orchestrated", "choreographed"])
@@ -136,6 +140,21 @@ async def test_stock_is_listed_and_a_single_item_is_one_object(ensemble: Ensembl
 
     assert [item["sku"] for item in shelf.json_lines] == sorted(item["sku"] for item in shelf.json_lines)
     assert limited.json["available"] == "5"
+
+
+async def test_the_catalogue_is_delivered_once_however_often_and_however_late_the_service_answers(
+    ensemble: Ensemble,
+) -> None:
+    before = await ensemble("stock", "--json")
+    async with Relay.open(ensemble.inventory) as cable:
+        cable.cut()
+        delivering = asyncio.create_task(ensemble("stock", "deliver", "--address", cable.address))
+        await eventually(lambda: bool(cable._connections))
+        cable.heal()
+        ended = await delivering
+
+    assert (ended.code, ended.out) == (0, "6 articles: in stock\n"), ended.err
+    assert (await ensemble("stock", "show", "--json")).out == before.out
 
 
 @pytest.fixture
@@ -216,12 +235,14 @@ async def test_what_would_be_sent_again_is_counted(ensemble: Ensemble) -> None:
 
 
 async def test_the_streams_can_be_set_up_again(ensemble: Ensemble) -> None:
-    ended = await ensemble("events", "setup", "--nats", ensemble.nats_url)
-
-    assert (ended.code, ended.out) == (
-        0,
-        "SHOP_EVENTS, AGAIN, DEAD_LETTERS: ready, each message on 1 server\n",
-    )
+    for ended in (
+        await ensemble("events", "setup", "--nats", ensemble.nats_url),
+        await ensemble("events", "setup", "--data", "elsewhere", NATS_URL=ensemble.nats_url),
+    ):
+        assert (ended.code, ended.out) == (
+            0,
+            "SHOP_EVENTS, AGAIN, DEAD_LETTERS: ready, each message on 1 server\n",
+        )
 
 
 @pytest.mark.parametrize(
