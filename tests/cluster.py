@@ -13,7 +13,7 @@ from cli.stack.ports import free_port_base
 from cli.stack.program import Program
 from tests import shop as shop_
 from tests.relay import Relay
-from tests.shop import Shop
+from tests.shop import OwnShop
 
 REPLICAS = 3
 PARTICIPANTS = ("orders", "inventory", "payment", "shipping", "notification")
@@ -59,7 +59,7 @@ class Replica:
 class Cluster:
     """The shop around them, and who can be asked what they did."""
 
-    shop: Shop
+    shop: OwnShop
     evidence: Evidence
     replicas: tuple[Replica, ...]
 
@@ -76,7 +76,7 @@ async def opened(data: Path) -> AsyncGenerator[Cluster]:
         plan = Plan(data, layout, adjusted=lambda program: _connected(program, cables))
         shop = await stack.enter_async_context(shop_.opened(plan))
         victims = [Victim(shop.stack, number) for number in range(REPLICAS)]
-        evidence = await stack.enter_async_context(Evidence.open(shop.stack.state))
+        evidence = await stack.enter_async_context(Evidence.open(shop.state))
         yield Cluster(shop, evidence, tuple(Replica(victim, cables[victim.address]) for victim in victims))
 
 

@@ -5,7 +5,6 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -19,6 +18,7 @@ from shop.shipping.v1.shipment_pb2 import Shipment
 from shop.type.v1.money_pb2 import Money
 
 from mesh.postgres.database import Database
+from mesh.postgres.migrations.files import Migrations
 from sandbox import ledger, mail, server
 from services.notification import outside as mail_server
 from services.notification.events import NotificationListener
@@ -191,8 +191,8 @@ async def a_service(
     service: type[S], client: AbstractAsyncContextManager[Any], foundations: Foundations
 ) -> AsyncGenerator[S]:
     """A service with an empty database, and the client by which it reaches the outside world."""
-    schema = resources.files(f"services.{service.name}").joinpath("schema.sql").read_text()
-    async with Database.open(await foundations.database(), service.name, schema) as database, client as connected:
+    migrations = Migrations.of(f"services.{service.name}")
+    async with Database.open(await foundations.database(), service.name, migrations) as database, client as connected:
         yield service(database, connected)
 
 

@@ -13,7 +13,7 @@ async def is_quiet(shop: Shop, operator: Bus) -> bool:
     """Whether no fact is on its way: none waits to be sent, and nobody has one to react to, before and after."""
     before = await _progress(operator)
     for service in PARTICIPANTS:
-        connection = await asyncpg.connect(shop.stack.state.postgres[service])
+        connection = await asyncpg.connect(shop.state.postgres[service])
         unsent = await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL")
         await connection.close()
         if unsent:

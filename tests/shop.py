@@ -1,10 +1,10 @@
-"""The whole of `ensemble up`, as a customer meets it."""
+"""A running shop, as a customer meets it: the whole of `ensemble up`, or one that runs elsewhere."""
 
 import os
 import signal
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from shop.type.v1.money_pb2 import Money
 
 from cli import books
 from cli.books import Books
+from cli.stack import state
 from cli.stack.catalogue import deliver
-from cli.stack.layout import SERVICES, Layout, label
+from cli.stack.layout import Layout, label
 from cli.stack.local import Plan, Stack, running
 from cli.stack.ports import free_port_base
+from cli.stack.state import State
 from cli.stack.traces import Choice, as_inherited
 from mesh.rpc.channel import Peers, connected
 from tests.eventually import eventually
@@ -33,14 +35,20 @@ FINAL = (ORDER_STATE_COMPLETED, ORDER_STATE_CANCELLED)
 
 
 class Shop:
-    """A running stack and a client of it."""
+    """A shop that runs somewhere, and a client of it."""
 
-    def __init__(self, stack: Stack, peers: Peers) -> None:
-        self.stack = stack
+    def __init__(self, data: Path, peers: Peers) -> None:
+        self.data = data
+        """The folder of its `ensemble.json`, as commands want it for `--data`."""
         self.customers = CustomerServiceStub(peers.channel("shop.customer.v1.CustomerService"))
         self.orders = OrderServiceStub(peers.channel("shop.orders.v1.OrderService"))
         self.inventory = InventoryServiceStub(peers.channel("shop.inventory.v1.InventoryService"))
         self.sagas = OrchestratorServiceStub(peers.channel("ensemble.orchestrator.v1.OrchestratorService"))
+
+    @property
+    def state(self) -> State:
+        """What runs now, and where."""
+        return state.read(self.data)
 
     async def stocked(self, quantity: int) -> str:
         """A new item of the catalogue, at 5 euros, so that no other test touches its stock."""
@@ -82,7 +90,7 @@ class Shop:
 
     async def ledger(self) -> dict[str, list[dict[str, Any]]]:
         """What the outside world has on its books."""
-        async with aiohttp.ClientSession() as session, session.get(f"{self.stack.state.sandbox_url}/ledger") as answer:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.state.sandbox_url}/ledger") as answer:
             return await answer.json()
 
     async def charge(self, order: pb.Order) -> str | None:
@@ -92,7 +100,15 @@ class Shop:
         return found[0]["state"] if found else None
 
     async def books(self) -> Books:
-        return await books.read(self.stack.state)
+        return await books.read(self.state)
+
+
+class OwnShop(Shop):
+    """One that was started for a test, which may end its processes."""
+
+    def __init__(self, stack: Stack, peers: Peers) -> None:
+        super().__init__(stack.topology.data, peers)
+        self.stack = stack
 
     async def end(self, name: str, number: signal.Signals) -> None:
         """End the process of that label, `payment` or `payment-1`, and wait until there is another."""
@@ -113,7 +129,7 @@ class Shop:
             await supervisor.start([child.program])
 
     def _pid(self, name: str) -> int | None:
-        processes = self.stack.state.processes
+        processes = self.state.processes
         return next((process.pid for process in processes if label(process.name, process.replica) == name), None)
 
 
@@ -131,12 +147,23 @@ def planned(data: Path, traces: Choice = as_inherited) -> Plan:
 
 
 @asynccontextmanager
-async def opened(plan: Plan) -> AsyncGenerator[Shop]:
+async def opened(plan: Plan) -> AsyncGenerator[OwnShop]:
     """Run a stack, with a full catalogue, while open."""
     said: list[str] = []
     async with AsyncExitStack() as stack:
         started = await stack.enter_async_context(running(plan, said.append))
-        targets = {service.package: started.state.services[service.package] for service in SERVICES}
-        shop = Shop(started, await stack.enter_async_context(connected(targets)))
+        shop = OwnShop(started, await stack.enter_async_context(connected(started.state.services)))
         await deliver(shop.inventory)
         yield shop
+
+
+@asynccontextmanager
+async def found(data: Path) -> AsyncGenerator[Shop]:
+    """The shop that runs already, as `ensemble.json` in `data` tells. Raises StackError when there is none."""
+    async with connected(state.read(data).services) as peers:
+        yield Shop(data, peers)
+
+
+def given_or_opened(given: Path | None, plan: Plan) -> AbstractAsyncContextManager[Shop]:
+    """The shop that was given by its folder; one of our own, if none was."""
+    return found(given) if given else opened(plan)

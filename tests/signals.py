@@ -24,7 +24,7 @@ from mesh.identity import new_id
 from tests import shop as shop_
 from tests.eventually import eventually
 from tests.points import Point
-from tests.shop import FINAL, Shop
+from tests.shop import FINAL, OwnShop, Shop
 from tests.spans import Collector, Span, collecting, reported_to
 
 PLACE_ORDER = f"/{CUSTOMER}.CustomerService/PlaceOrder"
@@ -119,7 +119,7 @@ async def _bought(shop: Shop, mode: pb.Mode.ValueType) -> list[str]:
     return [order.order_id for order in ended]
 
 
-async def _bought_in_trouble(shop: Shop, mode: pb.Mode.ValueType) -> str:
+async def _bought_in_trouble(shop: OwnShop, mode: pb.Mode.ValueType) -> str:
     """An order while others die around it, so that all say what they miss; returns its id."""
     order = await _placed(shop, mode, wanted(await shop.stocked(1), token="tok_slow"))
     for victim in ("payment", "nats", "postgres"):
@@ -163,22 +163,22 @@ async def _refused_at_the_door(shop: Shop, mode: pb.Mode.ValueType, sku: str) ->
 async def _misused(shop: Shop) -> None:
     """Bytes that are no request, a fact that is none, a charge that the gateway does not understand, a bad row."""
     whole = pb.PlaceOrderRequest(request_id="r", purchase=wanted("X")).SerializeToString()
-    async with grpc.aio.insecure_channel(shop.stack.state.services[CUSTOMER]) as channel:
+    async with grpc.aio.insecure_channel(shop.state.services[CUSTOMER]) as channel:
         ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PLACE_ORDER)
         await _refused(ask(whole[:-5]))
     for order_id in (new_id(), PERSON["name"]):
         await _buried(shop, OrderCreated(order_id=order_id, purchase=wanted("X")).SerializeToString())
     await _buried(shop, OrderCreated(order_id=new_id(), purchase=wanted("X")).SerializeToString()[:-5])
-    async with aiohttp.ClientSession(shop.stack.state.sandbox_url) as session:
+    async with aiohttp.ClientSession(shop.state.sandbox_url) as session:
         await session.put("/v1/payments/p", json={"token": PERSON["token"], PERSON["name"]: 1})
         await session.put("/v1/shipments/s", data=PERSON["street"].encode())
-    await _violated(shop.stack.state.postgres["orders"])
+    await _violated(shop.state.postgres["orders"])
 
 
 async def _buried(shop: Shop, payload: bytes) -> None:
     """Announce it by a subject that is not its own, until it is among the dead letters."""
     kind, key = OrderCreated.DESCRIPTOR.full_name, new_id()
-    client = await nats.connect(shop.stack.state.nats_url)
+    client = await nats.connect(shop.state.nats_url)
     stream = client.jetstream()
     headers = {"ce-id": uuid.uuid4().hex, "ce-type": kind, "ce-time": "2026-01-01T00:00:00Z"}
     await stream.publish(f"{kind}.{key}", payload, headers=headers)

@@ -19,7 +19,7 @@ from tests.expected_traces import Traces
 from tests.lost import Lost
 from tests.quiet import is_quiet
 from tests.read_back import kept
-from tests.shop import Shop
+from tests.shop import OwnShop
 from tests.spans import Collector, collecting, reported_to
 
 FAIL_ONCE = """
@@ -38,7 +38,7 @@ MODES = {MODE_ORCHESTRATED: "orchestrated", MODE_CHOREOGRAPHED: "choreographed"}
 class Stage:
     """The shop, and where it reports to."""
 
-    shop: Shop
+    shop: OwnShop
     collector: Collector
     traces: Traces
 
@@ -78,7 +78,7 @@ class Stage:
 
     async def query(self, service: str, statement: str, *values: Any) -> Any:
         """One value of a service's database; or change something there behind the service's back."""
-        connection = await asyncpg.connect(self.shop.stack.state.postgres[service])
+        connection = await asyncpg.connect(self.shop.state.postgres[service])
         try:
             return await connection.fetchval(statement, *values)
         finally:
@@ -87,7 +87,7 @@ class Stage:
     @asynccontextmanager
     async def failing_once(self, service: str, table: str) -> AsyncGenerator[None]:
         """The next that writes a new row fails, and whoever comes after it does not."""
-        connection = await asyncpg.connect(self.shop.stack.state.postgres[service])
+        connection = await asyncpg.connect(self.shop.state.postgres[service])
         await connection.execute(FAIL_ONCE.format(table=table))
         try:
             yield
@@ -98,7 +98,7 @@ class Stage:
     @contextmanager
     def frozen(self, name: str) -> Generator[None]:
         """A process that neither answers nor ends, while open."""
-        (pid,) = (process.pid for process in self.shop.stack.state.processes if process.name == name)
+        (pid,) = (process.pid for process in self.shop.state.processes if process.name == name)
         os.kill(pid, signal.SIGSTOP)
         try:
             yield
@@ -106,8 +106,8 @@ class Stage:
             os.kill(pid, signal.SIGCONT)
 
 
-async def _at_rest(shop: Shop) -> None:
+async def _at_rest(shop: OwnShop) -> None:
     """Wait until every fact has been sent, and everybody has reacted."""
-    async with Bus.open(shop.stack.state.nats_url, "operator") as bus:
+    async with Bus.open(shop.state.nats_url, "operator") as bus:
         await bus.connected.wait()
         await eventually(lambda: is_quiet(shop, bus))

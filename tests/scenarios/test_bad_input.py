@@ -30,7 +30,7 @@ GARBAGE = [b"\xff\xff\xff", b"\x0a\xff\x01short", bytes(range(256))]
 async def rows(shop: Shop) -> dict[str, int]:
     """How many rows each table of each service has."""
     found: dict[str, int] = {}
-    for service, url in shop.stack.state.postgres.items():
+    for service, url in shop.state.postgres.items():
         connection = await asyncpg.connect(url)
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         for table in (row["tablename"] for row in tables if row["tablename"] != "replica"):
@@ -48,12 +48,12 @@ async def quiet(shop: Shop) -> dict[str, int]:
 
 
 def pids(shop: Shop) -> set[int]:
-    return {process.pid for process in shop.stack.state.processes}
+    return {process.pid for process in shop.state.processes}
 
 
 async def answer(shop: Shop, method: MethodDescriptor, request: bytes) -> grpc.aio.AioRpcError | None:
     """What a method says to raw bytes; None for a good answer."""
-    services, package = shop.stack.state.services, method.containing_service.file.package
+    services, package = shop.state.services, method.containing_service.file.package
     target = services.get(package, services[ORDERS])  # of what every service answers, one is asked
     path = contract.describe_method(method).path
     async with grpc.aio.insecure_channel(target) as channel:
@@ -130,7 +130,7 @@ async def dead(stream: JetStreamContext, subject: str) -> list[str]:
 
 @pytest.mark.parametrize("fact", FACTS, ids=name)
 async def test_what_is_no_fact_ends_as_a_dead_letter_of_each_who_reacts(shop: Shop, fact: Descriptor) -> None:
-    client = await nats.connect(shop.stack.state.nats_url)
+    client = await nats.connect(shop.state.nats_url)
     stream = client.jetstream()
     listeners = {
         info.name
@@ -162,7 +162,7 @@ async def test_facts_that_are_sent_again_with_another_message_id_change_nothing(
     shop: Shop, mode: Mode.ValueType
 ) -> None:
     order = await shop.outcome(await shop.place(mode, sku=await shop.stocked(3)))
-    client = await nats.connect(shop.stack.state.nats_url)
+    client = await nats.connect(shop.state.nats_url)
     stream = client.jetstream()
     before = await quiet(shop)
     info = await stream.stream_info("SHOP_EVENTS", subjects_filter=f"*.*.*.*.{order.order_id}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.own_shop]
 
 
 async def bench(folder: Path) -> tuple[int | None, str]:

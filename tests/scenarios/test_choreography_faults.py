@@ -24,13 +24,13 @@ from mesh.events.dead_letters import Which
 from tests import shop as shop_
 from tests.eventually import eventually
 from tests.load import Customers
-from tests.shop import Shop, state_of
+from tests.shop import OwnShop, state_of
 
 MINUTES = float(os.environ.get("CHAOS_MINUTES", "0"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 """How long, and in which order; without minutes, one round."""
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400 + 120 * MINUTES)]
+pytestmark = [pytest.mark.system, pytest.mark.own_shop, pytest.mark.timeout(400 + 120 * MINUTES)]
 
 SERVERS = 3
 CUSTOMERS = 8
@@ -39,7 +39,7 @@ REPLICAS = dict.fromkeys(("orders", "inventory", "payment", "shipping", "notific
 
 
 @pytest.fixture
-async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[OwnShop]:
     """A shop of its own, on a cluster."""
     layout = Layout(free_port_base(span=SERVERS * REPLICA_STEP), REPLICAS, nats=SERVERS)
     async with shop_.opened(Plan(tmp_path_factory.mktemp("cluster"), layout)) as shop:
@@ -47,8 +47,8 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]
 
 
 @pytest.fixture
-async def operator(shop: Shop) -> AsyncGenerator[Bus]:
-    async with Bus.open(shop.stack.state.nats_url, "operator") as bus:
+async def operator(shop: OwnShop) -> AsyncGenerator[Bus]:
+    async with Bus.open(shop.state.nats_url, "operator") as bus:
         await bus.connected.wait()
         yield bus
 
@@ -80,7 +80,7 @@ async def has_joined(operator: Bus) -> bool:
     return all(is_whole(each) for each in found)
 
 
-async def round_of_kills(shop: Shop, operator: Bus, customers: Customers, chance: random.Random) -> None:
+async def round_of_kills(shop: OwnShop, operator: Bus, customers: Customers, chance: random.Random) -> None:
     """The leader of the stream, each replica of each service, another server, and the database, in turn."""
     services = [label(name, number) for name, count in REPLICAS.items() for number in range(count)]
     for victim in [await leader(operator), *chance.sample(services, len(services)), "postgres"]:
@@ -94,7 +94,7 @@ async def round_of_kills(shop: Shop, operator: Bus, customers: Customers, chance
 
 
 async def test_everything_is_killed_in_turn_and_nothing_is_lost_done_twice_or_left_unfinished(
-    shop: Shop, operator: Bus
+    shop: OwnShop, operator: Bus
 ) -> None:
     before = await shop.books()
     wanted = Load("chaos", (MODE_CHOREOGRAPHED,), 10**9, declined_every=5, out_of_stock_every=5)

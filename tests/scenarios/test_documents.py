@@ -7,8 +7,11 @@ import re
 import shlex
 import shutil
 import sys
+import uuid
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
@@ -17,7 +20,9 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from cli.stack.layout import DEFAULT_PORT_BASE, Layout
+from cli.books import settled
+from cli.stack.layout import SERVICES, Layout
+from cli.stack.state import State
 from tests.documents import Example, examples
 from tests.shop import Shop
 
@@ -26,19 +31,30 @@ pytestmark = pytest.mark.system
 EXAMPLES = examples()
 CALLS = [each for each in EXAMPLES if each.command.startswith("grpcurl ")]
 GRPCURL = shutil.which("grpcurl")
+FRESH = f"{uuid.uuid4().hex}-"
+"""Before the keys that documents make up for the outside world, which remembers those of an earlier run."""
 
 
 def here(shop: Shop, command: str) -> str:
-    """The command, with the ports of this stack for those of `ensemble up`."""
-    base = shop.stack.topology.layout.port_base
-    moved = re.compile(rf"\b({'|'.join(map(str, Layout().ports.values()))})\b")
-    return moved.sub(lambda port: str(int(port[1]) - DEFAULT_PORT_BASE + base), command)
+    """The command, with the addresses of this shop for those of `ensemble up`, and with fresh keys."""
+    addresses = listening(shop.state)
+    moved = re.sub(r"(?:localhost|127\.0\.0\.1):(\d+)", lambda port: addresses[int(port[1])], command)
+    return re.sub(r"(?<=/)(?=order-\d)", FRESH, moved)
+
+
+def listening(state: State) -> dict[int, str]:
+    """`host:port` of who is called from outside, by the port that `ensemble up` gives them; of one replica of each."""
+    ports = Layout().ports
+    services = {ports[each.name]: state.services[each.package].removeprefix("ipv4:") for each in SERVICES}
+    return {port: targets.partition(",")[0] for port, targets in services.items()} | {
+        ports["sandbox"]: urlsplit(state.sandbox_url).netloc
+    }
 
 
 async def run(shop: Shop, command: str, cwd: Path) -> str:
     """What a shell prints, in a folder where `.ensemble` is the running stack."""
     if not (cwd / ".ensemble").exists():
-        (cwd / ".ensemble").symlink_to(shop.stack.topology.data)
+        (cwd / ".ensemble").symlink_to(shop.data.resolve())
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     process = await asyncio.create_subprocess_shell(
         here(shop, command),
@@ -48,7 +64,15 @@ async def run(shop: Shop, command: str, cwd: Path) -> str:
         env={**os.environ, "PATH": path, "COLUMNS": "200"},
     )
     output, _ = await process.communicate()
-    return output.decode()
+    return output.decode().replace(FRESH, "")
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def at_rest(shop: Shop) -> AsyncGenerator[None]:
+    """No order of theirs is under way any more when others look at the books."""
+    before = await shop.books()
+    yield
+    await settled(before, shop.books)
 
 
 def test_there_are_examples_of_both_kinds() -> None:

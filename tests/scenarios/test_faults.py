@@ -12,9 +12,9 @@ from cli.books import settled
 from cli.load import Load
 from tests import shop as shop_
 from tests.load import Customers
-from tests.shop import Shop, state_of
+from tests.shop import OwnShop, state_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.own_shop, pytest.mark.timeout(400)]
 
 STOCK = 9_000
 CUSTOMERS = 16
@@ -23,7 +23,7 @@ SERVICES = ("orders", "inventory", "payment", "shipping", "notification", "orche
 
 
 @pytest.fixture
-async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[OwnShop]:
     """A shop of its own: its processes will die."""
     async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("faults"))) as shop:
         yield shop
@@ -35,7 +35,7 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]
     ids=["killed", "drained"],
 )
 async def test_every_process_is_ended_in_turn_and_nothing_is_lost_or_done_twice(
-    shop: Shop, number: signal.Signals, victims: tuple[str, ...]
+    shop: OwnShop, number: signal.Signals, victims: tuple[str, ...]
 ) -> None:
     sku = await shop.stocked(STOCK)
     before = await shop.books()

@@ -11,10 +11,10 @@ from shop.customer.v1 import customer_service_pb2 as pb
 from tests.documented import Metric, metrics
 from tests.eventually import eventually
 from tests.points import Point
-from tests.shop import Shop, state_of
+from tests.shop import OwnShop, Shop, state_of
 from tests.spans import Collector
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.own_shop]
 
 MODES = (pb.MODE_ORCHESTRATED, pb.MODE_CHOREOGRAPHED)
 DOCUMENTED = metrics()
@@ -94,7 +94,7 @@ async def test_a_bucket_leads_to_the_trace_of_an_order(
     await eventually(lambda: examined <= {point.metric for point in collector.points if trace_id in point.exemplars})
 
 
-async def test_a_saga_that_is_taken_over_from_a_killed_replica_is_counted(shop: Shop, collector: Collector) -> None:
+async def test_a_saga_that_is_taken_over_from_a_killed_replica_is_counted(shop: OwnShop, collector: Collector) -> None:
     placed = await shop.place(pb.MODE_ORCHESTRATED, sku=await shop.stocked(1), token="tok_slow")
     await shop.seen(placed, lambda order: any("reserve" in entry.event.lower() for entry in order.timeline))
     await shop.end("orchestrator", signal.SIGKILL)

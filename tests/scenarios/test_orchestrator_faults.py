@@ -23,7 +23,7 @@ from tests.shop import state_of
 MINUTES = float(os.environ.get("CHAOS_MINUTES", "0"))
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240 + 120 * MINUTES)]
+pytestmark = [pytest.mark.system, pytest.mark.own_shop, pytest.mark.timeout(240 + 120 * MINUTES)]
 
 CUSTOMERS = 48
 """So many that some go on while others wait for a replica that does not answer."""

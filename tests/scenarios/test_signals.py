@@ -9,7 +9,7 @@ from tests import registry, signals
 from tests.signals import PERSON, Told
 from tests.unit.test_logs_documented import documented
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.own_shop]
 
 OURS = registry.ours()
 CURRENT, _ = registry.conventions()

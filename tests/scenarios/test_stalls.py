@@ -15,9 +15,9 @@ from cli.stack.ports import free_port_base
 from cli.stack.program import Program
 from tests import shop as shop_
 from tests.eventually import eventually
-from tests.shop import Shop, state_of
+from tests.shop import OwnShop, Shop, state_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.own_shop, pytest.mark.timeout(240)]
 
 ORDERS = 5
 LIMIT_SECONDS = 0.5
@@ -25,7 +25,7 @@ LIMIT_SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
-async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
+async def hasty(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[OwnShop]:
     """A shop whose watchdog does not wait long."""
     layout = Layout(free_port_base())
     async with shop_.opened(Plan(tmp_path_factory.mktemp("hasty"), layout, adjusted=_hurried)) as shop:
@@ -40,7 +40,7 @@ def _hurried(program: Program) -> Program:
 
 
 @pytest.fixture
-async def patient(tmp_path: Path) -> AsyncGenerator[Shop]:
+async def patient(tmp_path: Path) -> AsyncGenerator[OwnShop]:
     async with shop_.opened(shop_.planned(tmp_path)) as shop:
         yield shop
 
@@ -49,7 +49,7 @@ def events(order: pb.Order) -> set[str]:
     return {entry.event for entry in order.timeline}
 
 
-async def test_orders_wait_while_inventory_is_away_and_finish_when_it_is_back(patient: Shop) -> None:
+async def test_orders_wait_while_inventory_is_away_and_finish_when_it_is_back(patient: OwnShop) -> None:
     sku = await patient.stocked(ORDERS)
     async with patient.without("inventory"):
         orders = [await patient.place(MODE_CHOREOGRAPHED, sku=sku) for _ in range(ORDERS)]
@@ -62,7 +62,7 @@ async def test_orders_wait_while_inventory_is_away_and_finish_when_it_is_back(pa
     assert await patient.available(sku) == 0
 
 
-async def test_an_order_that_payment_never_answers_is_cancelled_and_payment_finds_the_tombstone(hasty: Shop) -> None:
+async def test_an_order_that_payment_never_answers_is_cancelled_and_payment_finds_the_tombstone(hasty: OwnShop) -> None:
     sku = await hasty.stocked(ORDERS)
     async with hasty.without("payment"):
         orders = [await hasty.place(MODE_CHOREOGRAPHED, sku=sku) for _ in range(ORDERS)]
@@ -81,7 +81,7 @@ async def _is_back(shop: Shop, sku: str, pieces: int) -> bool:
     return await shop.available(sku) == pieces
 
 
-async def test_a_shipment_that_was_made_just_before_the_timeout_wins_and_nothing_is_refunded(hasty: Shop) -> None:
+async def test_a_shipment_that_was_made_just_before_the_timeout_wins_and_nothing_is_refunded(hasty: OwnShop) -> None:
     """The carrier has the parcel at once, and says so after two seconds: the watchdog is quicker."""
     sku = await hasty.stocked(1)
     order = await hasty.place(MODE_CHOREOGRAPHED, sku=sku, postcode="55555")

@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -23,7 +24,7 @@ from mesh.identity import new_id
 from tests import shop as shop_
 from tests.eventually import eventually
 from tests.quiet import is_quiet
-from tests.shop import Shop, state_of
+from tests.shop import OwnShop, Shop, state_of
 
 pytestmark = pytest.mark.system
 
@@ -32,16 +33,16 @@ TIMELINES = "SELECT order_id, at, source, event, detail FROM timeline ORDER BY o
 
 
 @pytest.fixture(scope="module")
-async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
-    """A shop of its own: what it stands on will go down."""
-    async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("stories"))) as shop:
+async def shop(given: Path | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
+    """What our own stands on will go down."""
+    async with shop_.given_or_opened(given, shop_.planned(tmp_path_factory.mktemp("stories"))) as shop:
         yield shop
 
 
 @pytest.fixture
 async def operator(shop: Shop) -> AsyncGenerator[Bus]:
     """The broker, with all rights."""
-    async with Bus.open(shop.stack.state.nats_url, "operator") as bus:
+    async with Bus.open(shop.state.nats_url, "operator") as bus:
         await bus.connected.wait()
         yield bus
 
@@ -49,14 +50,14 @@ async def operator(shop: Shop) -> AsyncGenerator[Bus]:
 @pytest.fixture
 async def database(shop: Shop) -> AsyncGenerator[asyncpg.Connection]:
     """That of the Order service."""
-    connection = await asyncpg.connect(shop.stack.state.postgres["orders"])
+    connection = await asyncpg.connect(shop.state.postgres["orders"])
     yield connection
     await connection.close()
 
 
 async def ensemble(shop: Shop, *arguments: str) -> Process:
     """The command, started."""
-    command = (sys.executable, "-m", "cli.main", *arguments, "--data", str(shop.stack.topology.data))
+    command = (sys.executable, "-m", "cli.main", *arguments, "--data", str(shop.data))
     return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
 
 
@@ -68,9 +69,9 @@ async def told(shop: Shop, order: pb.Order) -> dict[str, Any]:
 
 
 @contextmanager
-def stopped(shop: Shop, *names: str) -> Generator[None]:
+def stopped(shop: OwnShop, *names: str) -> Generator[None]:
     """Processes that neither answer nor end, while open."""
-    pids = [process.pid for process in shop.stack.state.processes if process.name in names]
+    pids = [process.pid for process in shop.state.processes if process.name in names]
     assert len(pids) == len(names)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -96,7 +97,8 @@ async def test_the_story_of_an_order_names_everybody_who_did_something(shop: Sho
     assert all(line["took_s"] is None or line["took_s"] > 0 for line in story["happened"])
 
 
-async def test_a_service_that_does_not_answer_is_awaited_by_name(shop: Shop, mode: pb.Mode.ValueType) -> None:
+@pytest.mark.own_shop
+async def test_a_service_that_does_not_answer_is_awaited_by_name(shop: OwnShop, mode: pb.Mode.ValueType) -> None:
     sku = await shop.stocked(1)
     with stopped(shop, "payment"):
         placed = await shop.place(mode, sku=sku)
@@ -110,7 +112,8 @@ async def test_a_service_that_does_not_answer_is_awaited_by_name(shop: Shop, mod
     assert state_of(order)[0] == "COMPLETED"
 
 
-async def test_a_story_is_told_while_every_service_and_the_database_are_down(shop: Shop) -> None:
+@pytest.mark.own_shop
+async def test_a_story_is_told_while_every_service_and_the_database_are_down(shop: OwnShop) -> None:
     order = await shop.outcome(await shop.place(MODE_CHOREOGRAPHED, sku=await shop.stocked(1), token="tok_declined"))
 
     with stopped(shop, "postgres", "sandbox", "customer", "orchestrator", *PARTICIPANTS):
@@ -141,14 +144,13 @@ async def test_a_fact_that_nobody_can_handle_is_told_as_a_dead_letter_of_each(sh
 @pytest.mark.parametrize(
     ("down", "code", "complaint"),
     [
-        ((), 1, "neither a fact nor a saga"),
-        (("nats",), 3, "NATS does not answer"),
-        (("orchestrator",), 3, "orchestrator"),
+        pytest.param((), 1, "neither a fact nor a saga", id="nobody"),
+        pytest.param(("nats",), 3, "NATS does not answer", id="broker", marks=pytest.mark.own_shop),
+        pytest.param(("orchestrator",), 3, "orchestrator", id="orchestrator", marks=pytest.mark.own_shop),
     ],
-    ids=["nobody", "broker", "orchestrator"],
 )
 async def test_of_an_order_that_is_not_found_it_is_told_who_could_not_be_asked(
-    shop: Shop, down: tuple[str, ...], code: int, complaint: str
+    shop: OwnShop, down: tuple[str, ...], code: int, complaint: str
 ) -> None:
     with stopped(shop, *down):
         process = await ensemble(shop, "order", "show", new_id())
@@ -158,7 +160,8 @@ async def test_of_an_order_that_is_not_found_it_is_told_who_could_not_be_asked(
     assert complaint in err.decode()
 
 
-async def test_facts_are_followed_live_through_a_restart_of_the_broker(shop: Shop) -> None:
+@pytest.mark.own_shop
+async def test_facts_are_followed_live_through_a_restart_of_the_broker(shop: OwnShop) -> None:
     sku = await shop.stocked(2)
     async with following(shop, "--json") as seen:
         first = await shop.outcome(await shop.place(MODE_CHOREOGRAPHED, sku=sku))
@@ -255,6 +258,8 @@ async def test_one_timeline_is_set_right_and_the_others_are_left_alone(
     ]
     assert {row["detail"] for row in after if str(row["order_id"]) == other.order_id} == {"wrong"}
     assert done.orders == 1
+    await rebuild(shop, other.order_id)
+    assert await database.fetch(TIMELINES) == before
 
 
 async def test_a_timeline_that_a_saga_tells_is_not_rebuilt(shop: Shop) -> None:

@@ -14,6 +14,7 @@ import pytest
 from shop.customer.v1 import customer_service_pb2 as pb
 
 from cli.stack.ports import HOST, free_port_base
+from cli.stack.traces import Choice
 from mesh.identity import new_id
 from tests import shop as shop_
 from tests.eventually import eventually
@@ -61,15 +62,24 @@ class Ended:
     err: str
 
 
-@pytest.fixture(scope="module", params=BOTH)
-async def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each of ours keeps the traces, in turn; a given shop has its own keeper."""
+    if "keeper" in metafunc.fixturenames:
+        given = metafunc.config.getoption("shop")
+        metafunc.parametrize("keeper", [pytest.param(None, id="given")] if given else BOTH, scope="module")
+
+
+@pytest.fixture(scope="module")
+async def shop(keeper: Choice, given: Path | None, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shop]:
     """One whose traces are kept."""
-    async with shop_.opened(shop_.planned(tmp_path_factory.mktemp("traced"), request.param)) as shop:
+    async with shop_.given_or_opened(given, shop_.planned(tmp_path_factory.mktemp("traced"), keeper)) as shop:
+        if shop.state.traces_query is None:
+            pytest.skip("the shop that --shop names does not say where its traces can be read")
         yield shop
 
 
 async def trace(shop: Shop, *arguments: str) -> Ended:
-    command = (sys.executable, "-m", "cli.main", "trace", *arguments, "--data", str(shop.stack.topology.data))
+    command = (sys.executable, "-m", "cli.main", "trace", *arguments, "--data", str(shop.data))
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
     out, err = await process.communicate()
     return Ended(process.returncode, out.decode(), err.decode())
@@ -175,7 +185,7 @@ async def test_who_does_not_answer_is_named_with_what_to_do(shop: Shop) -> None:
 
 
 async def test_who_answers_something_else_is_named(shop: Shop) -> None:
-    ended = await trace(shop, new_id(), "--traces", f"{shop.stack.state.sandbox_url}/ledger?")
+    ended = await trace(shop, new_id(), "--traces", f"{shop.state.sandbox_url}/ledger?")
 
     assert ended.code == 3
     assert "not the query API" in ended.err

@@ -19,7 +19,7 @@ from tests.eventually import eventually
 from tests.lost import Lost
 from tests.stage import Stage
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.own_shop]
 
 REPLICAS = 2
 """Of the orchestrator: when one is killed, the other goes on."""
@@ -106,7 +106,7 @@ async def test_a_front_door_that_is_killed_takes_the_root_along_and_hands_over_i
 
 async def owner_of(stage: Stage, order: pb.Order) -> int:
     """The number of the replica that runs an order's saga."""
-    async with Evidence.open(stage.shop.stack.state) as evidence:
+    async with Evidence.open(stage.shop.state) as evidence:
         owner = await evidence.first_owner(order.order_id)
         victims = [Victim(stage.shop.stack, number) for number in range(REPLICAS)]
         (number,) = [victim.number for victim in victims if await victim.replica_id(evidence) == owner]

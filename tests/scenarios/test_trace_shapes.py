@@ -18,7 +18,7 @@ from tests.eventually import eventually
 from tests.purchases import purchase
 from tests.stage import Stage
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.own_shop]
 
 Mode = pb.Mode.ValueType
 
@@ -165,7 +165,7 @@ async def test_a_fact_that_is_replayed_from_the_dead_letters_goes_on_in_the_orde
 
 async def replay(stage: Stage, which: Which) -> None:
     """Replay the one letter that is meant, once it is there."""
-    async with Bus.open(stage.shop.stack.state.nats_url, "operator") as bus:
+    async with Bus.open(stage.shop.state.nats_url, "operator") as bus:
         await bus.connected.wait()
         while not (letters := [letter async for letter in dead_letters.letters(bus, which)]):
             pass

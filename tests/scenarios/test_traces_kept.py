@@ -11,7 +11,7 @@ from tests.eventually import eventually
 from tests.shop import Shop, state_of
 from tests.traces_kept import BOTH, Keeper, asked, services_in
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.own_shop]
 
 Mode = pb.Mode.ValueType
 
