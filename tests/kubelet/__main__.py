@@ -1,7 +1,9 @@
 """`python -m tests.kubelet FOLDER`: the overlay `local` until Ctrl-C; FOLDER/ensemble.json says where it is."""
 
 import asyncio
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.k8s.render import rendered
@@ -9,11 +11,17 @@ from tests.kubelet.cluster import played
 
 
 async def play(folder: Path) -> None:
-    async with played(rendered("local"), folder) as cluster:
-        await cluster.done()
-        cluster.tell()
-        print("everything is ready; Ctrl-C ends it")  # noqa: T201
-        await asyncio.Event().wait()
+    """Ended in good order by SIGTERM, too."""
+    main = asyncio.current_task()
+    assert main is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, main.cancel)
+    with suppress(asyncio.CancelledError):
+        async with played(rendered("local"), folder) as cluster:
+            await cluster.done()
+            cluster.tell()
+            print("everything is ready; Ctrl-C ends it", flush=True)  # noqa: T201
+            await asyncio.Event().wait()
 
 
 asyncio.run(play(Path(sys.argv[1])))
