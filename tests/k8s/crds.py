@@ -12,6 +12,7 @@ CACHE = Path(__file__).parents[2] / ".cache"
 
 SOURCES = {
     "github.com/cloudnative-pg/cloudnative-pg@v1.30.0": (
+        "config/crd/bases/postgresql.cnpg.io_backups.yaml",
         "config/crd/bases/postgresql.cnpg.io_clusters.yaml",
         "config/crd/bases/postgresql.cnpg.io_databases.yaml",
         "config/crd/bases/postgresql.cnpg.io_scheduledbackups.yaml",

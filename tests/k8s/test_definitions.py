@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 
 from tests.k8s import crds
 from tests.k8s.breakage import changed
-from tests.k8s.manifests import Manifest, Render
-from tests.k8s.render import NAMES, rendered
+from tests.k8s.manifests import Manifest, Render, of_documents
+from tests.k8s.render import K8S, NAMES, rendered
 from tests.k8s.rules.schemas import CUSTOM
 
 Definitions = dict[tuple[str, str], Draft202012Validator]
@@ -37,6 +37,12 @@ async def test_custom_resources_fit_their_definitions(name: str, definitions: De
     wrong = list(mistakes(rendered(name), definitions))
 
     assert not wrong, "\n".join(wrong)
+
+
+async def test_a_backup_that_is_made_by_hand_fits_its_definition(definitions: Definitions) -> None:
+    file = K8S / "components" / "cnpg" / "backup-now.yaml"
+
+    assert list(mistakes(of_documents(file.name, [yaml.safe_load(file.read_text())]), definitions)) == []
 
 
 async def test_a_field_that_is_not_defined_is_a_mistake(definitions: Definitions) -> None:
