@@ -33,7 +33,7 @@ STORY = (OrderCreated, OrderCancelRequested, OrderCancelled, OrderCompleted)
 
 @pytest.fixture
 async def database(foundations: Foundations) -> AsyncGenerator[Database]:
-    async with Database.open(await foundations.database(), "test", "") as database:
+    async with Database.open(await foundations.database(), "test") as database:
         yield database
 
 

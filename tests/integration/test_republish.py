@@ -80,7 +80,7 @@ class Service:
 @pytest.fixture
 async def service(foundations: Foundations) -> AsyncGenerator[Service]:
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(await foundations.database(), "test", ""))
+        database = await stack.enter_async_context(Database.open(await foundations.database(), "test"))
         bus = await stack.enter_async_context(Bus.open(foundations.nats_url, "test"))
         await bus.connected.wait()
         await stack.enter_async_context(relayed(database, bus))
@@ -92,7 +92,7 @@ def key() -> str:
 
 
 async def test_the_outbox_tells_what_waits_and_since_when(foundations: Foundations) -> None:
-    async with Database.open(await foundations.database(), "test", "") as database, Bus.open(NOWHERE, "test") as bus:
+    async with Database.open(await foundations.database(), "test") as database, Bus.open(NOWHERE, "test") as bus:
         service = Service(database, bus)
         assert await service.outbox() == pb.GetOutboxResponse(limit=LIMIT)
         before = datetime.now(UTC)
@@ -182,7 +182,7 @@ async def test_facts_go_page_by_page(service: Service) -> None:
 
 
 async def test_room_is_left_for_what_the_service_has_to_say(foundations: Foundations) -> None:
-    async with Database.open(await foundations.database(), "test", "") as database, Bus.open(NOWHERE, "test") as bus:
+    async with Database.open(await foundations.database(), "test") as database, Bus.open(NOWHERE, "test") as bus:
         service = Service(database, bus)
         await service.announce(*(OrderCreated(order_id=key()) for _ in range(LIMIT)))
         await database.pool.execute("UPDATE outbox SET sent_at = now()")

@@ -90,7 +90,7 @@ class World:
 @pytest.fixture
 async def world(foundations: Foundations) -> AsyncGenerator[World]:
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database.open(await foundations.database(), "test", ""))
+        database = await stack.enter_async_context(Database.open(await foundations.database(), "test"))
         bus = await stack.enter_async_context(Bus.open(foundations.nats_url, "test"))
         await bus.connected.wait()
         yield World(bus, database)

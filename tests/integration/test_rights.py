@@ -130,7 +130,7 @@ async def reacting(foundations: Foundations, bus: Bus, react: React) -> AsyncGen
     """The payment service, as far as the kit makes it one."""
     reaction = Reaction(InventoryReserved, react, leads_to=(PaymentProcessed,))
     async with (
-        Database.open(await foundations.database(), "payment", "") as database,
+        Database.open(await foundations.database(), "payment") as database,
         relayed(database, bus),
         consuming("payment", [reaction], database, bus),
     ):
