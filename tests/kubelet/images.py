@@ -44,11 +44,13 @@ def _nats() -> Image:
 
 
 def _postgres() -> Image:
-    """With an entrypoint that does what Docker's does."""
+    """With an entrypoint that does what Docker's does. Not where they are: a volume may hide that, as one for /tmp."""
     programs = postgres._binary("postgres").parent
+    packages = programs.parents[2]
     script = Path(__file__).with_name("docker-entrypoint.sh")
-    mounts = (*_as_they_are(Path("/usr"), Path(sys.prefix)), Mount(script, "/docker-entrypoint.sh"))
-    environment = {"PATH": f"{programs}:/usr/bin", "PGDATA": "/var/lib/postgresql/18/docker"}
+    mounts = (*_as_they_are(Path("/usr")), Mount(packages, "/packages"), Mount(script, "/docker-entrypoint.sh"))
+    path = f"/packages/{programs.relative_to(packages)}:/usr/bin"
+    environment = {"PATH": path, "PGDATA": "/var/lib/postgresql/18/docker"}
     return Image(("/bin/sh", "/docker-entrypoint.sh", "postgres"), mounts, 999, environment)
 
 
