@@ -2,10 +2,10 @@
 
 import asyncio
 import signal
-import tarfile
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 from cli.stack.layout import label
 from cli.stack.program import Program
@@ -47,7 +47,7 @@ class Releases:
 async def checked_out(folder: Path) -> Releases:
     """The release before ours, below `folder`. Skips the test where git has no history."""
     before = folder / "before"
-    archive = await asyncio.to_thread(git, "archive", release_before(), *CODE)
-    with tarfile.open(fileobj=BytesIO(archive)) as tar:
-        tar.extractall(before, filter="data")
+    archive = await asyncio.to_thread(git, "archive", "--format=zip", release_before(), *CODE)
+    with ZipFile(BytesIO(archive)) as files:
+        files.extractall(before)
     return Releases(folder, before)
