@@ -14,8 +14,13 @@ async def play(folder: Path) -> None:
     """Ended in good order by SIGTERM, too."""
     main = asyncio.current_task()
     assert main is not None
+
+    def stop() -> None:
+        if not main.cancelling():  # a second one must not interrupt the tidying up
+            main.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, main.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     with suppress(asyncio.CancelledError):
         async with played(rendered("local"), folder) as cluster:
             await cluster.done()
