@@ -33,6 +33,18 @@ def every_replica_there_can_be_gets_its_connections(render: Render) -> Iterator[
             yield f"{server}: it allows {allowed} connections, but there may be {wanted}"
 
 
+def backups_can_be_made_and_outlive_what_they_are_of(render: Render) -> Iterator[str]:
+    for backup in render.of("ScheduledBackup"):
+        cluster = render.find("Cluster", backup.get("spec.cluster.name"))
+        method = backup.get("spec.method")
+        if cluster is None or method not in cluster.get("spec.backup", {}):
+            yield f"{backup}: its cluster has no section spec.backup.{method}"
+        elif cluster.get(f"spec.backup.{method}").get("snapshotOwnerReference", "none") != "none":
+            yield f"{cluster}: its snapshots go when it goes"
+        if backup.get("spec.backupOwnerReference", "none") != "none":
+            yield f"{backup}: its backups go with {backup.get('spec.backupOwnerReference')}"
+
+
 def servers(render: Render) -> Iterator[tuple[Resource, int]]:
     """Those of the render, and how many connections they allow."""
     for cluster in render.of("Cluster"):
