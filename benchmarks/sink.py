@@ -1,4 +1,4 @@
-"""`python -m benchmarks.sink`: a worker that takes traces by OTLP and does nothing with them but count."""
+"""`python -m benchmarks.sink`: a worker that takes traces and metrics by OTLP, and only counts the traces."""
 
 from contextlib import AsyncExitStack
 from typing import Any
@@ -8,7 +8,8 @@ import grpc
 from benchmarks import worker
 from cli.stack.ports import HOST
 
-SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+TRACES = "opentelemetry.proto.collector.trace.v1.TraceService"
+METRICS = "opentelemetry.proto.collector.metrics.v1.MetricsService"
 
 
 class Sink:
@@ -18,19 +19,21 @@ class Sink:
         self.exports = 0
         self.bytes = 0
 
-    async def export(self, request: bytes, _context: Any) -> bytes:
+    async def traces(self, request: bytes, _context: Any) -> bytes:
         self.exports += 1
         self.bytes += len(request)
+        return b""
+
+    async def metrics(self, _request: bytes, _context: Any) -> bytes:
         return b""
 
 
 async def start(_given: Any, stack: AsyncExitStack) -> worker.Answer:
     """Listen on a free port; whoever asks is told where, and what came."""
     sink, server = Sink(), grpc.aio.server()
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "Export": grpc.unary_unary_rpc_method_handler(sink.export)
-    }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    for service, export in ((TRACES, sink.traces), (METRICS, sink.metrics)):
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(export)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": method}),))
     port = server.add_insecure_port(f"{HOST}:0")
     await server.start()
     stack.push_async_callback(server.stop, None)
