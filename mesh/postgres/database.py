@@ -26,6 +26,7 @@ from mesh.postgres.migrations.apply import migrate
 from mesh.postgres.migrations.files import KIT, Migrations
 from mesh.postgres.once import Inbox, Once
 from mesh.postgres.transaction import HandledBefore, Transaction, columns
+from mesh.postgres.uncancelled import Uncancelled
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("mesh.postgres.database")
 
@@ -208,6 +209,7 @@ async def _pool(url: str) -> asyncpg.Pool:
         url,
         min_size=1,
         max_size=POOL_SIZE,
+        connection_class=Uncancelled,
         command_timeout=10,
         timeout=5,
         init=_prepare,
