@@ -12,6 +12,8 @@ OUTAGES = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,  # it is starting, shutting down, or somebody cancelled the statement
+    asyncpg.InvalidCatalogNameError,  # it is being set up
+    asyncpg.InvalidAuthorizationSpecificationError,  # so is its role, or the password is being changed
     asyncpg.InsufficientResourcesError,  # disk, memory, connections
     asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a fail-over
     asyncpg.DeadlockDetectedError,
