@@ -1,6 +1,5 @@
 """Whether a choreography has come to rest."""
 
-import asyncpg
 from nats.js.api import ConsumerInfo
 
 from mesh.events.bus import Bus
@@ -13,11 +12,9 @@ async def is_quiet(shop: Shop, operator: Bus) -> bool:
     """Whether no fact is on its way: none waits to be sent, and nobody has one to react to, before and after."""
     before = await _progress(operator)
     for service in PARTICIPANTS:
-        connection = await asyncpg.connect(shop.state.postgres[service])
-        unsent = await connection.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL")
-        await connection.close()
-        if unsent:
-            return False
+        async with shop.database(service) as database:
+            if await database.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL"):
+                return False
     return all(waiting == 0 for _, _, waiting in before) and before == await _progress(operator)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 from ensemble.orchestrator.v1.orchestrator_service_pb2_grpc import OrchestratorServiceStub
 from shop.customer.v1 import customer_service_pb2 as pb
 from shop.customer.v1.customer_service_pb2_grpc import CustomerServiceStub
@@ -92,6 +93,15 @@ class Shop:
         """What the outside world has on its books."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.state.sandbox_url}/ledger") as answer:
             return await answer.json()
+
+    @asynccontextmanager
+    async def database(self, service: str) -> AsyncGenerator[asyncpg.Connection]:
+        """That of a service, to look at behind its back."""
+        connection = await asyncpg.connect(self.state.postgres[service])
+        try:
+            yield connection
+        finally:
+            connection.terminate()  # a goodbye is answered after a second where `kubectl port-forward` is between
 
     async def charge(self, order: pb.Order) -> str | None:
         """What the gateway says of an order's payment."""

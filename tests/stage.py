@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import asyncpg
 from shop.customer.v1 import customer_service_pb2 as pb
 from shop.customer.v1.customer_service_pb2 import MODE_CHOREOGRAPHED, MODE_ORCHESTRATED
 
@@ -78,22 +77,18 @@ class Stage:
 
     async def query(self, service: str, statement: str, *values: Any) -> Any:
         """One value of a service's database; or change something there behind the service's back."""
-        connection = await asyncpg.connect(self.shop.state.postgres[service])
-        try:
-            return await connection.fetchval(statement, *values)
-        finally:
-            await connection.close()
+        async with self.shop.database(service) as database:
+            return await database.fetchval(statement, *values)
 
     @asynccontextmanager
     async def failing_once(self, service: str, table: str) -> AsyncGenerator[None]:
         """The next that writes a new row fails, and whoever comes after it does not."""
-        connection = await asyncpg.connect(self.shop.state.postgres[service])
-        await connection.execute(FAIL_ONCE.format(table=table))
-        try:
-            yield
-        finally:
-            await connection.execute(FAIL_NO_MORE)
-            await connection.close()
+        async with self.shop.database(service) as database:
+            await database.execute(FAIL_ONCE.format(table=table))
+            try:
+                yield
+            finally:
+                await database.execute(FAIL_NO_MORE)
 
     @contextmanager
     def frozen(self, name: str) -> Generator[None]:

@@ -3,7 +3,6 @@
 import uuid
 from typing import Any
 
-import asyncpg
 import grpc
 import nats
 import pytest
@@ -30,12 +29,11 @@ GARBAGE = [b"\xff\xff\xff", b"\x0a\xff\x01short", bytes(range(256))]
 async def rows(shop: Shop) -> dict[str, int]:
     """How many rows each table of each service has."""
     found: dict[str, int] = {}
-    for service, url in shop.state.postgres.items():
-        connection = await asyncpg.connect(url)
-        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        for table in (row["tablename"] for row in tables if row["tablename"] != "replica"):
-            found[f"{service}.{table}"] = await connection.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
-        await connection.close()
+    for service in shop.state.postgres:
+        async with shop.database(service) as database:
+            tables = await database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+            for table in (row["tablename"] for row in tables if row["tablename"] != "replica"):
+                found[f"{service}.{table}"] = await database.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
     return found
 
 

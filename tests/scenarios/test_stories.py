@@ -50,9 +50,8 @@ async def operator(shop: Shop) -> AsyncGenerator[Bus]:
 @pytest.fixture
 async def database(shop: Shop) -> AsyncGenerator[asyncpg.Connection]:
     """That of the Order service."""
-    connection = await asyncpg.connect(shop.state.postgres["orders"])
-    yield connection
-    await connection.close()
+    async with shop.database("orders") as database:
+        yield database
 
 
 async def ensemble(shop: Shop, *arguments: str) -> Process:

@@ -119,11 +119,14 @@ async def test_both_modes_are_compared(shop: Shop) -> None:
     ]
 
 
-async def test_programs_and_jaegers_pages_get_every_span(shop: Shop, mode: Mode) -> None:
+async def test_programs_and_jaegers_pages_get_every_span(shop: Shop, mode: Mode, tmp_path: Path) -> None:
     order_id = await refused(shop, mode)
+    file = tmp_path / "trace.json"
 
-    spans = [json.loads(line) for line in (await trace(shop, order_id, "--json")).out.splitlines()]
-    exported: dict[str, Any] = json.loads((await trace(shop, order_id, "--export", "-")).out)
+    ended = await trace(shop, order_id, "--json", "--export", str(file))  # at once: spans may still be coming
+
+    spans = [json.loads(line) for line in ended.out.splitlines()]
+    exported: dict[str, Any] = json.loads(file.read_text())
 
     (found,) = exported["data"]
     assert {each["spanID"] for each in found["spans"]} == {each["span_id"] for each in spans}
