@@ -9,8 +9,8 @@ class Uncancelled(asyncpg.Connection):
     """A statement that was sent runs to its end, whatever becomes of its caller.
 
     PostgreSQL takes a cancel in a COMMIT that waits for its second instance for an order to wait no longer: what only
-    the first has is seen by all, a repeat is told that it is done, and a failover forgets it (synchronous replication,
-    section 26.2.8 of its manual). asyncpg cancels for each deadline and each cancelled task, and has no setting for it.
+    the first has is seen by all, a repeat is told that it is done, and a failover forgets it. asyncpg cancels for each
+    deadline and each cancelled task, and has no setting for it: docs/adr/0017-no-statement-is-cancelled.md.
     """
 
     def _cancel_current_command(self, *_waiters: "asyncio.Future[None]") -> None:

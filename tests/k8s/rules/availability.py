@@ -96,11 +96,13 @@ def images_have_a_version(render: Render) -> Iterator[str]:
 def a_database_cluster_survives_the_loss_of_one(render: Render) -> Iterator[str]:
     for cluster in render.of("Cluster"):
         synchronous = cluster.get("spec.postgresql.synchronous", {})
-        wanted = {"method": "any", "number": 1, "dataDurability": "required"}
+        wanted = {"method": "any", "number": 1, "dataDurability": "required", "failoverQuorum": True}
         if cluster.get("spec.instances", 1) < 3:
             yield f"{cluster}: spec.instances is less than 3"
         if synchronous | wanted != synchronous:
             yield f"{cluster}: spec.postgresql.synchronous is {synchronous}, not {wanted}"
+        if seconds := cluster.get("spec.smartShutdownTimeout", 180):
+            yield f"{cluster}: a former primary keeps its clients for {seconds} s (spec.smartShutdownTimeout)"
 
 
 def replicated(render: Render) -> list[Pod]:
