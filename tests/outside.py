@@ -17,6 +17,7 @@ from shop.shipping.v1 import shipping_service_pb2 as shipping_pb
 from shop.shipping.v1.shipment_pb2 import Shipment
 from shop.type.v1.money_pb2 import Money
 
+from cli.stack.ports import free_port_base
 from mesh.postgres.database import Database
 from mesh.postgres.migrations.files import Migrations
 from sandbox import ledger, mail, server
@@ -46,7 +47,8 @@ class Outside:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._http_port, self._smtp_port = _free_port(), _free_port()
+        self._http_port = free_port_base()  # nobody is given such a port while this is down
+        self._smtp_port = self._http_port + 1
         self._open = AsyncExitStack()
         self.book: ledger.Ledger
 
@@ -205,8 +207,3 @@ async def give_up(call: "asyncio.Task[Any]") -> None:
 
 def _listener(port: int) -> socket.socket:
     return socket.create_server(("127.0.0.1", port))
-
-
-def _free_port() -> int:
-    with _listener(0) as probe:
-        return probe.getsockname()[1]
