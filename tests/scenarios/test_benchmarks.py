@@ -4,21 +4,21 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, STDOUT
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.own_shop]
-
+pytestmark = [pytest.mark.system, pytest.mark.own_shop, pytest.mark.timeout(300)]
 
 FEW = ("--seconds", "0.5", "--rounds", "1", "--concurrency", "2", "--concurrency", "1", "--waiting", "1000")
 FEW += ("--kills", "1", "--open", "30")
 
 
-async def bench(part: str, folder: Path) -> dict[str, Any]:
-    """What the smallest run of this part keeps."""
-    command = (sys.executable, "-m", "benchmarks", *FEW, "--only", part, "--data", str(folder))
+@pytest.fixture(scope="module")
+async def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the smallest run of everything keeps."""
+    folder = tmp_path_factory.mktemp("measured")
+    command = (sys.executable, "-m", "benchmarks", *FEW, "--data", str(folder))
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
     printed, _ = await process.communicate()
     output = printed.decode()
@@ -26,17 +26,17 @@ async def bench(part: str, folder: Path) -> dict[str, Any]:
     assert "Failed" not in output  # what an exporter says of a sink that does not take what it is sent
     (path,) = (folder / "bench").iterdir()  # the stack that it was measured on is gone
     assert str(path) in output
-    report: dict[str, Any] = json.loads(path.read_text())
+    return json.loads(path.read_text())
+
+
+async def test_a_run_tells_where_and_with_what_it_was(report: dict[str, Any]) -> None:
     assert report["machine"]["cores"] > 0
     assert {"python", "grpcio", "asyncpg"} <= report["versions"].keys()
     assert report["parameters"]["concurrencies"] == [2, 1]
-    return report
-
-
-async def test_orders_compares_all_ways(tmp_path: Path) -> None:
-    report = await bench("orders", tmp_path)
-
     assert report["traces"]["exports"] > 0
+
+
+async def test_all_ways_to_an_order_are_compared(report: dict[str, Any]) -> None:
     assert [comparison["concurrency"] for comparison in report["orders"]] == [2, 1]
     for comparison in report["orders"]:
         (turn,) = comparison["turns"]
@@ -48,23 +48,23 @@ async def test_orders_compares_all_ways(tmp_path: Path) -> None:
             assert 0 < rate["least"] <= rate["median"] <= rate["most"]
 
 
-async def test_waiting_starts_a_replica_among_sagas_that_wait(tmp_path: Path) -> None:
-    waiting = (await bench("waiting", tmp_path))["waiting"]
+async def test_a_replica_is_started_among_sagas_that_wait(report: dict[str, Any]) -> None:
+    waiting = report["waiting"]
 
     assert waiting["count"] == 1000
     assert waiting["among"]["start_seconds"] > 0
     assert waiting["among"]["round"]["latencies_ms"]
 
 
-async def test_failover_finds_every_saga_ended_and_the_books_in_balance(tmp_path: Path) -> None:
-    failover = (await bench("failover", tmp_path))["failover"]
+async def test_after_a_failover_every_saga_has_ended_and_the_books_balance(report: dict[str, Any]) -> None:
+    failover = report["failover"]
 
     assert [len(kill["appended_s"]) > 0 for kill in failover["kills"]] == [True]
     assert not any(failover[fault] for fault in ("lost", "unsound", "not_once", "unbalanced"))
 
 
-async def test_tracing_compares_both_ways_untraced_sampled_and_traced(tmp_path: Path) -> None:
-    tracing = (await bench("tracing", tmp_path))["tracing"]
+async def test_both_ways_are_compared_untraced_sampled_and_traced(report: dict[str, Any]) -> None:
+    tracing = report["tracing"]
 
     assert [cost["mode"] for cost in tracing] == ["orchestrated", "choreographed"]
     for cost in tracing:

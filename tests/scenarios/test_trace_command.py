@@ -131,6 +131,7 @@ async def test_programs_and_jaegers_pages_get_every_span(shop: Shop, mode: Mode,
     (found,) = exported["data"]
     assert {each["spanID"] for each in found["spans"]} == {each["span_id"] for each in spans}
     assert {each["attributes"].get("order.id") for each in spans} == {order_id}
+    assert json.loads((await trace(shop, order_id, "--export", "-")).out)["data"]
 
 
 async def test_a_picture_can_be_put_into_a_document(shop: Shop, mode: Mode, tmp_path: Path) -> None:
